@@ -1,0 +1,1 @@
+"""What people touch: the commands, their settings and their output."""

@@ -1,0 +1,45 @@
+"""Every error that Fieldbeat raises on purpose.
+
+FieldbeatError
+├── BadTopic     a topic or an id outside the grammar
+├── BadPayload   bytes that are no message of their channel
+├── TokenRefused a token that proves nothing; the reason is for the operator's log, never for the client
+├── BadSetting   a setting or an option that cannot be used
+├── NotFound     asked for something that is not there
+├── LinkLost     the broker is out of reach
+└── StoreFailed  the database cannot take the batch now
+"""
+
+from __future__ import annotations
+
+
+class FieldbeatError(Exception):
+    """Something failed in a way that we know; its text says what to do next."""
+
+
+class BadTopic(FieldbeatError):
+    """A topic, a filter or an id outside the grammar."""
+
+
+class BadPayload(FieldbeatError):
+    """Bytes that are no message of their channel; the text is the reason kept with the refused message."""
+
+
+class TokenRefused(FieldbeatError):
+    """A token that proves nothing."""
+
+
+class BadSetting(FieldbeatError):
+    """A setting or an option that cannot be used; the text names it and says what it should be."""
+
+
+class NotFound(FieldbeatError):
+    """Asked for something that is not there."""
+
+
+class LinkLost(FieldbeatError):
+    """The broker is out of reach."""
+
+
+class StoreFailed(FieldbeatError):
+    """The database cannot take the batch now; nothing of it was written."""

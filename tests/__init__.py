@@ -1,0 +1,1 @@
+"""Fieldbeat's tests, foldered by what they need."""

@@ -1,0 +1,1 @@
+"""The house itself: imports, documents and examples are true."""

@@ -1,0 +1,1 @@
+"""One real server or database at a time."""

@@ -1,0 +1,1 @@
+"""No socket, no file, no sleep."""
