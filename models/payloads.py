@@ -6,8 +6,8 @@ lone surrogates, which PostgreSQL could not store. Names and units are those of 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal, Self
+from datetime import UTC, datetime
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,32 +16,161 @@ from models.errors import BadPayload
 
 MAX_BYTES = 16 * 1024
 """The longest payload that is read at all."""
-MAX_SEQ = 2**63 - 1
 MAX_STATUS_CHARS = 280
-OLDEST, NEWEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+OWN_SOURCE = "fieldbeat"
+"""The `source` of the service's own notices on the presence channel."""
+
+_MAX_SEQ = 2**63 - 1
+_KMH_PER_MS = 3.6
 
 Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
-Name = Annotated[str, Meta(min_length=1, max_length=128)]
+Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\0]*\Z")]
+Seq = Annotated[int, Meta(ge=0, le=_MAX_SEQ)]
 Time = Annotated[datetime, Meta(tz=True)]
-Metres = Annotated[float, Meta(ge=-1e6, le=1e9)]
+Latitude = Annotated[float, Meta(ge=-90, le=90)]
+Longitude = Annotated[float, Meta(ge=-180, le=180)]
+Length = Annotated[float, Meta(ge=0, le=1e9)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
 
 
-class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat", rename="camel", gc=False):
-    """A sign of life, mostly with a position; `at` is the device's own clock."""
+class Presence(Struct, frozen=True, gc=False):
+    """A heartbeat, or with type `offline` a last will or a sign-off. A heartbeat without `session` belongs to the empty session."""
 
-    device: Id = "default"
-    session: Id = ""
-    seq: Annotated[int, Meta(ge=0, le=MAX_SEQ)] | None = None
+    type: Literal["heartbeat", "offline"] = "heartbeat"
+    device: Id | None = None
+    session: Id | None = None
+    seq: Seq | None = None
     at: Time | None = None
-    latitude: Annotated[float, Meta(ge=-90, le=90)] | None = None
-    longitude: Annotated[float, Meta(ge=-180, le=180)] | None = None
-    accuracy: Annotated[float, Meta(ge=0, le=1e9)] | None = None
-    altitude: Metres | None = None
-    speed: Annotated[float, Meta(ge=0, le=1e9)] | None = None
+    latitude: Latitude | None = None
+    longitude: Longitude | None = None
+    accuracy: Length | None = None
+    altitude: Annotated[float, Meta(ge=-1e9, le=1e9)] | None = None
+    speed: Length | None = None
     heading: Annotated[float, Meta(ge=0, lt=360)] | None = None
-    battery: Annotated[float, Meta(ge=0, le=100)] | None = None
-    project_id: Name | None = None
-    task_id: Name | None = None
+    battery: Percent | None = None
+    project_id: Name | None = msgspec.field(name="projectId", default=None)
+    task_id: Name | None = msgspec.field(name="taskId", default=None)
     status: Literal["online", "away"] = "online"
-    user_id: str | None = None
-    company_id: str | None = None
+    reason: Literal["connection_lost", "signed_off", "stale_session"] = "connection_lost"
+    source: str | None = None
+    user_id: str | None = msgspec.field(name="userId", default=None)
+    company_id: str | None = msgspec.field(name="companyId", default=None)
+    dialect: str | None = msgspec.field(name="_type", default=None)
+
+    def __post_init__(self) -> None:
+        if (self.latitude is None) != (self.longitude is None):
+            raise ValueError("latitude and longitude come together or not at all")
+        if self.reason == "stale_session" and self.source != OWN_SOURCE:
+            raise ValueError("the reason stale_session is the service's own")
+
+
+class Activity(Struct, frozen=True, gc=False):
+    """What the user works on; a null project ends the activity."""
+
+    project_id: Name | None = msgspec.field(name="projectId")
+    task_id: Name | None = msgspec.field(name="taskId", default=None)
+    device: Id | None = None
+    at: Time | None = None
+    user_id: str | None = msgspec.field(name="userId", default=None)
+    company_id: str | None = msgspec.field(name="companyId", default=None)
+
+
+class StatusText(Struct, frozen=True, gc=False):
+    """The user's free-text status; a null message clears it."""
+
+    message: Annotated[str, Meta(max_length=MAX_STATUS_CHARS, pattern=r"^[^\0]*\Z")] | None
+    until: Time | None = None
+    user_id: str | None = msgspec.field(name="userId", default=None)
+    company_id: str | None = msgspec.field(name="companyId", default=None)
+
+
+class OwnTracksLocation(Struct, frozen=True, gc=False):
+    """OwnTracks `location` and `transition`: km/h, epoch seconds, and -1 for what is not known [owntracks.org/booklet/tech/json]."""
+
+    lat: Latitude
+    lon: Longitude
+    tst: Annotated[float, Meta(gt=0, le=221845392000)]
+    acc: float | None = None
+    alt: Annotated[float, Meta(ge=-1e9, le=1e9)] | None = None
+    vel: float | None = None
+    cog: float | None = None
+    batt: float | None = None
+    tid: str | None = None
+
+
+Payload = TypeVar("Payload", Presence, Activity, StatusText)
+
+_presence = msgspec.json.Decoder(Presence)
+_activity = msgspec.json.Decoder(Activity)
+_status = msgspec.json.Decoder(StatusText)
+_location = msgspec.json.Decoder(OwnTracksLocation)
+
+_BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError, ValueError)
+
+
+def _read(decoder: msgspec.json.Decoder[Payload], payload: bytes) -> Payload:
+    if len(payload) > MAX_BYTES:
+        raise BadPayload(f"payload of over {MAX_BYTES} bytes")
+    try:
+        return decoder.decode(payload)
+    except _BROKEN as error:
+        raise BadPayload(_reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "JSON is nested too deeply"
+    if isinstance(error, msgspec.ValidationError):
+        return str(error)[:200]
+    return f"not JSON: {str(error)[:160]}"
+
+
+def read_presence(payload: bytes) -> Presence:
+    """Return the presence message in PAYLOAD, ours or OwnTracks', or raise `BadPayload` with the reason."""
+    message = _read(_presence, payload)
+    return message if message.dialect is None else _from_owntracks(message.dialect, payload)
+
+
+def read_activity(payload: bytes) -> Activity:
+    """Return the activity in PAYLOAD, or raise `BadPayload` with the reason."""
+    return _read(_activity, payload)
+
+
+def read_status(payload: bytes) -> StatusText:
+    """Return the status text in PAYLOAD; an empty payload clears it. Raise `BadPayload` with the reason."""
+    return _read(_status, payload) if payload else StatusText(None)
+
+
+def _from_owntracks(kind: str, payload: bytes) -> Presence:
+    match kind:
+        case "location" | "transition":
+            try:
+                return _heartbeat(_location.decode(payload))
+            except _BROKEN as error:
+                raise BadPayload(f"OwnTracks {kind}: {_reason(error)}") from None
+        case "lwt":
+            # Its tst is when the app connected, not when it died; and it ends only what has no session id.
+            return Presence(type="offline", session="")
+        case _:
+            raise BadPayload(f"OwnTracks type {kind[:40]!r} says nothing about presence")
+
+
+def _heartbeat(said: OwnTracksLocation) -> Presence:
+    return Presence(
+        device=_id_or_none(said.tid),
+        at=datetime.fromtimestamp(said.tst, UTC),
+        latitude=said.lat,
+        longitude=said.lon,
+        accuracy=said.acc if said.acc is not None and 0 < said.acc <= 1e9 else None,  # noqa: PLR2004 the bound of Length
+        altitude=said.alt,
+        speed=said.vel / _KMH_PER_MS if said.vel is not None and 0 <= said.vel <= 1e9 else None,  # noqa: PLR2004 likewise
+        heading=said.cog if said.cog is not None and 0 <= said.cog < 360 else None,  # noqa: PLR2004 degrees in a circle
+        battery=said.batt if said.batt is not None and 0 <= said.batt <= 100 else None,  # noqa: PLR2004 percent
+    )
+
+
+def _id_or_none(text: str | None) -> str | None:
+    try:
+        return None if text is None else msgspec.convert(text, Id)
+    except msgspec.ValidationError:
+        return None

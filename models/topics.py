@@ -32,6 +32,8 @@ FROM_DEVICES = frozenset({Channel.PRESENCE, Channel.ACTIVITY, Channel.STATUS})
 INGEST_FILTERS = tuple(f"{ROOT}/+/{channel}/+" for channel in sorted(FROM_DEVICES))
 """What the ingest worker subscribes to: one filter a channel, so that no message arrives twice."""
 
+_LEVELS = 4
+_MAX_FILTER_BYTES = 65_535
 _CHANNELS = {str(channel): channel for channel in Channel}
 
 
@@ -67,7 +69,7 @@ def address(company: str, channel: Channel, user: str) -> Address:
 def parse(topic: str) -> Address:
     """Return the address that TOPIC names, or raise `BadTopic`."""
     levels = topic.split("/")
-    if len(levels) != 4 or levels[0] != ROOT:  # noqa: PLR2004 the grammar has four levels
+    if len(levels) != _LEVELS or levels[0] != ROOT:
         raise BadTopic(f"topic {topic[:120]!r} is not {ROOT}/<company>/<channel>/<user>")
     channel = _CHANNELS.get(levels[2])
     if channel is None:
@@ -77,7 +79,7 @@ def parse(topic: str) -> Address:
 
 def is_filter(pattern: str) -> bool:
     """Whether PATTERN is a topic filter [MQTT-4.7.1-1..3, MQTT-4.7.3-1..3]."""
-    if not pattern or "\0" in pattern or len(pattern.encode("utf-8", "surrogatepass")) > 0xFFFF:
+    if not pattern or "\0" in pattern or len(pattern.encode("utf-8", "surrogatepass")) > _MAX_FILTER_BYTES:
         return False
     levels = pattern.split("/")
     return all(
