@@ -1,0 +1,107 @@
+"""Engines: how SQLite and PostgreSQL are opened, and how their schema is brought up to date."""
+
+from __future__ import annotations
+
+import importlib.resources
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+
+from models.errors import BadSetting, StoreFailed
+
+WRITING = "fieldbeat_writing"
+"""Execution option of a transaction that will write: SQLite takes its one write lock at the start, not half-way."""
+
+_BUSY_S = 30.0
+
+
+def open_engine(url: str) -> Engine:
+    """Return an engine for URL, `sqlite:///…` or `postgresql+psycopg://…`; raise `BadSetting` for another."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise BadSetting("FIELDBEAT_DATABASE_URL must be sqlite:///PATH or postgresql+psycopg://…") from None
+    match parsed.get_backend_name():
+        case "sqlite":
+            return _sqlite(parsed)
+        case "postgresql":
+            return _postgresql(parsed)
+        case other:
+            raise BadSetting(f"FIELDBEAT_DATABASE_URL: {other} is not supported; use sqlite or postgresql+psycopg")
+
+
+def _sqlite(url: URL) -> Engine:
+    if url.database:
+        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_S, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # the driver begins nothing by itself: `begin` below does
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "cache_size=-65536",
+            "temp_store=MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        writing = connection.get_execution_options().get(WRITING)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    try:
+        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+    except (ModuleNotFoundError, NoSuchModuleError):
+        raise BadSetting("FIELDBEAT_DATABASE_URL: PostgreSQL needs `pip install 'fieldbeat[postgresql]'`") from None
+
+
+def _alembic(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(importlib.resources.files("models") / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def upgrade(engine: Engine, revision: str = "head") -> tuple[str | None, str | None]:
+    """Bring the schema up to REVISION; return the revisions before and after."""
+    return _migrate(engine, command.upgrade, revision)
+
+
+def downgrade(engine: Engine, revision: str) -> tuple[str | None, str | None]:
+    """Take the schema back to REVISION; return the revisions before and after."""
+    return _migrate(engine, command.downgrade, revision)
+
+
+def _migrate(engine: Engine, move: Any, revision: str) -> tuple[str | None, str | None]:  # noqa: ANN401 Alembic's untyped commands
+    try:
+        with engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
+            before = current_revision(connection)
+            move(_alembic(connection), revision)
+            return before, current_revision(connection)
+    except DBAPIError as error:
+        raise StoreFailed(f"the database cannot be migrated: {error.orig}") from None
+
+
+def current_revision(connection: Connection) -> str | None:
+    """Return the revision of the schema, None for an empty database."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def newest_revision(connection: Connection) -> str | None:
+    """Return the revision that this version of Fieldbeat works with."""
+    return ScriptDirectory.from_config(_alembic(connection)).get_current_head()

@@ -1,0 +1,125 @@
+"""Bytes in, meaning out. Total: a bad message becomes a `Rejected`, never an exception."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from hashlib import blake2b
+
+from msgspec import Struct
+
+from broker.link import Delivery
+from models import payloads, topics
+from models.errors import BadPayload, BadTopic
+from models.facts import Battery, Ended, Fix, Heard, Reason, Said, Signal, Stamp, Status, Text, Work, Worked, believed
+from models.payloads import Activity, Presence, StatusText
+from models.topics import Channel
+
+DEFAULT_DEVICE = "default"
+_STATUSES = {"online": Status.ONLINE, "away": Status.AWAY}
+_DIGEST_BYTES = 8
+
+
+class Decoded(Struct, frozen=True, gc=False):
+    """A message that was understood. `message` tells it from the others of its session: its `seq`, or below zero a digest."""
+
+    company: str
+    user: str
+    received: datetime
+    signal: Signal
+    payload: Presence | Activity | StatusText
+    message: int
+
+
+class Rejected(Struct, frozen=True, gc=False):
+    """A message that was refused, and why."""
+
+    topic: str
+    payload: bytes
+    received: datetime
+    reason: str
+
+
+class Ignored(Struct, frozen=True, gc=False):
+    """A message that is not for us: our own notice, or a copy that a broker retained."""
+
+    why: str
+
+
+def decode(delivery: Delivery) -> Decoded | Rejected | Ignored:
+    """Return what DELIVERY means."""
+    if delivery.retained:
+        return Ignored("retained")
+    try:
+        company, channel, user = topics.parse(delivery.topic)
+        match channel:
+            case Channel.PRESENCE:
+                return _presence(company, user, delivery)
+            case Channel.ACTIVITY:
+                return _activity(company, user, delivery)
+            case Channel.STATUS:
+                return _status(company, user, delivery)
+            case Channel.STATE | Channel.EVENTS:
+                raise BadTopic(f"channel {channel} is the service's own")
+    except (BadTopic, BadPayload) as error:
+        return Rejected(delivery.topic, delivery.payload, delivery.received_at, str(error))
+
+
+def digest(data: bytes) -> int:
+    """Return a number below zero that stands for DATA."""
+    return ~(int.from_bytes(blake2b(data, digest_size=_DIGEST_BYTES).digest()) >> 1)
+
+
+def _check_names(company: str, user: str, payload: Presence | Activity | StatusText) -> None:
+    """The topic says who speaks: brokers let nobody publish for another, but a payload may still name one."""
+    if payload.user_id not in (None, user) or payload.company_id not in (None, company):
+        raise BadPayload("the payload names another user or company than the topic")
+
+
+def _presence(company: str, user: str, delivery: Delivery) -> Decoded | Ignored:
+    payload = payloads.read_presence(delivery.payload)
+    if payload.source == payloads.OWN_SOURCE:
+        return Ignored("own notice")
+    _check_names(company, user, payload)
+    received = delivery.received_at
+    signal = _heard(payload, received) if payload.type == "heartbeat" else _ended(payload, received)
+    message = digest(delivery.payload) if payload.seq is None else payload.seq
+    return Decoded(company, user, received, signal, payload, message)
+
+
+def _heard(payload: Presence, received: datetime) -> Heard:
+    at = believed(payload.at, received)
+    stamp = Stamp(at, -1 if payload.seq is None else payload.seq)
+    fix = work = battery = None
+    if payload.latitude is not None and payload.longitude is not None and (payload.at is None or payload.at == at):
+        if payload.latitude != 0 or payload.longitude != 0:
+            fix = Fix(stamp, payload.latitude, payload.longitude, payload.accuracy)
+    if payload.battery is not None:
+        battery = Battery(stamp, payload.battery)
+    if payload.project_id is not None:
+        work = Work(stamp, payload.project_id, payload.task_id)
+    device = payload.device or DEFAULT_DEVICE
+    return Heard(received, device, payload.session or "", stamp, _STATUSES[payload.status], fix, battery, work)
+
+
+def _ended(payload: Presence, received: datetime) -> Ended:
+    device = payload.device or (DEFAULT_DEVICE if payload.session else None)
+    return Ended(received, Reason(payload.reason), device, payload.session)
+
+
+def _activity(company: str, user: str, delivery: Delivery) -> Decoded:
+    payload = payloads.read_activity(delivery.payload)
+    _check_names(company, user, payload)
+    stamp = Stamp(believed(payload.at, delivery.received_at))
+    task = None if payload.project_id is None else payload.task_id
+    signal = Worked(delivery.received_at, Work(stamp, payload.project_id, task))
+    return Decoded(company, user, delivery.received_at, signal, payload, digest(delivery.payload))
+
+
+def _status(company: str, user: str, delivery: Delivery) -> Decoded:
+    payload = payloads.read_status(delivery.payload)
+    _check_names(company, user, payload)
+    message = payload.message or None
+    text = Text(delivery.received_at, message, None if message is None else payload.until)
+    return Decoded(
+        company, user, delivery.received_at, Said(delivery.received_at, text), payload, digest(delivery.payload)
+    )

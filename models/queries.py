@@ -1,0 +1,341 @@
+"""The read side: SELECTs as functions of an open connection; no engine, no clock, no writing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+from sqlalchemy import Connection, Select, func, select, tuple_
+
+from models import presence
+from models.events import State
+from models.facts import Session
+from models.presence import Person, Terms
+from models.rows import person_of, session_of
+from models.succession import Key
+from models.tables import (
+    ActivityRow,
+    Company,
+    Device,
+    DeviceSession,
+    EventRow,
+    HistoryRow,
+    ListeningRow,
+    PresenceRow,
+    RejectedRow,
+    RevocationRow,
+    StatusRow,
+    User,
+    table,
+)
+from models.topics import Channel
+
+SLICE = 500
+"""How many keys one statement asks for: well below SQLite's limit of variables."""
+
+T = TypeVar("T")
+
+COMPANY, USER, DEVICE, SESSION = table(Company), table(User), table(Device), table(DeviceSession)
+PRESENCE, HISTORY, ACTIVITY, STATUS = table(PresenceRow), table(HistoryRow), table(ActivityRow), table(StatusRow)
+EVENT, REJECTED, REVOCATION, LISTENING = table(EventRow), table(RejectedRow), table(RevocationRow), table(ListeningRow)
+
+_SESSION_AND_DEVICE = select(SESSION, DEVICE.c.name.label("device")).join_from(
+    SESSION, DEVICE, SESSION.c.device_id == DEVICE.c.id
+)
+
+
+def slices(items: Sequence[T], size: int = SLICE) -> Iterator[Sequence[T]]:
+    """Yield ITEMS in stretches of at most SIZE."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+class Loaded(Struct):
+    """People by user id, and the ids of the session rows that hold their facts."""
+
+    people: dict[int, Person]
+    session_ids: dict[tuple[int, Key], int]
+
+    def take(self, rows: Iterator[Mapping[str, Any]]) -> None:
+        """Add the sessions in ROWS to their people."""
+        found: dict[int, dict[Key, Session]] = {}
+        for row in rows:
+            session = session_of(row, row["device"])
+            found.setdefault(row["user_id"], {})[session.key] = session
+            self.session_ids[row["user_id"], session.key] = row["id"]
+        for user_id, sessions in found.items():
+            person = self.people[user_id]
+            self.people[user_id] = replace(person, sessions={**person.sessions, **sessions})
+
+
+def load_people(connection: Connection, user_ids: Collection[int], *, lock: bool = False) -> Loaded:
+    """Return those of USER_IDS that have a presence, each with the newest sessions of their devices; LOCK their rows until the commit."""
+    loaded = Loaded({}, {})
+    for some in slices(sorted(user_ids)):
+        rows = select(PRESENCE).where(PRESENCE.c.user_id.in_(some)).order_by(PRESENCE.c.user_id)
+        for row in connection.execute(rows.with_for_update() if lock else rows).mappings():
+            loaded.people[row["user_id"]] = person_of(row, {})
+    for some in slices(sorted(loaded.people)):
+        current = _SESSION_AND_DEVICE.where(SESSION.c.user_id.in_(some), SESSION.c.superseded_at.is_(None))
+        loaded.take(iter(connection.execute(current).mappings()))
+    return loaded
+
+
+def load_sessions(connection: Connection, loaded: Loaded, wanted: Collection[tuple[int, str]]) -> None:
+    """Add to LOADED the sessions WANTED, as pairs of device id and session id, whether or not they are their device's newest."""
+    for some in slices(sorted(wanted)):
+        found = _SESSION_AND_DEVICE.where(tuple_(SESSION.c.device_id, SESSION.c.token).in_(some))
+        loaded.take(iter(connection.execute(found).mappings()))
+
+
+def load_siblings(connection: Connection, loaded: Loaded, device_id: int) -> None:
+    """Add to LOADED all sessions of one device."""
+    loaded.take(iter(connection.execute(_SESSION_AND_DEVICE.where(SESSION.c.device_id == device_id)).mappings()))
+
+
+def known_messages(connection: Connection, wanted: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Return which of WANTED, pairs of session row and message, the history holds."""
+    known: set[tuple[int, int]] = set()
+    for some in slices(sorted(wanted)):
+        found = select(HISTORY.c.session_id, HISTORY.c.message).where(
+            tuple_(HISTORY.c.session_id, HISTORY.c.message).in_(some)
+        )
+        known.update((row[0], row[1]) for row in connection.execute(found))
+    return known
+
+
+def listening_since(connection: Connection, now: datetime, gap_s: float) -> datetime:
+    """Return since when a worker has been listening without a break; NOW when none is, so that silence does not count."""
+    row = connection.execute(select(LISTENING.c.since, LISTENING.c.until)).first()
+    if row is None or (now - row.until).total_seconds() > gap_s:
+        return now
+    return row.since  # type: ignore[no-any-return] # the column's type says so
+
+
+def last_listened(connection: Connection) -> datetime | None:
+    """Return until when a worker is known to have listened, None for never."""
+    return connection.execute(select(LISTENING.c.until)).scalar()
+
+
+def _users(company: str) -> Select[Any]:
+    return (
+        select(USER.c.id, USER.c.name).join_from(USER, COMPANY).where(COMPANY.c.name == company).order_by(USER.c.name)
+    )
+
+
+def company_exists(connection: Connection, company: str) -> bool:
+    return connection.execute(select(COMPANY.c.id).where(COMPANY.c.name == company)).first() is not None
+
+
+def find_user(connection: Connection, company: str, user: str) -> int | None:
+    """Return the id of the row of USER of COMPANY, None when there is none."""
+    return connection.execute(_users(company).where(USER.c.name == user)).scalar()
+
+
+def roster(
+    connection: Connection, company: str, now: datetime, terms: Terms, *, after: str = "", limit: int | None = None
+) -> list[State]:
+    """Return the states of COMPANY's users, true at NOW, by name, beginning AFTER a name."""
+    users = _users(company).where(USER.c.name > after).limit(limit)
+    names = {row.id: row.name for row in connection.execute(users)}
+    return _states(connection, {user_id: (company, name) for user_id, name in names.items()}, now, terms)
+
+
+def states(connection: Connection, user_ids: Collection[int], now: datetime, terms: Terms) -> dict[int, State]:
+    """Return the states of USER_IDS, true at NOW."""
+    addresses: dict[int, tuple[str, str]] = {}
+    for some in slices(sorted(user_ids)):
+        rows = select(USER.c.id, COMPANY.c.name, USER.c.name).join_from(USER, COMPANY).where(USER.c.id.in_(some))
+        addresses.update({row[0]: (row[1], row[2]) for row in connection.execute(rows)})
+    made = _states(connection, addresses, now, terms)
+    return dict(zip(addresses, made, strict=True))
+
+
+def _states(
+    connection: Connection, addresses: Mapping[int, tuple[str, str]], now: datetime, terms: Terms
+) -> list[State]:
+    people = load_people(connection, addresses.keys()).people
+    return [
+        presence.state(company, user, people.get(user_id, Person()), now, terms)
+        for user_id, (company, user) in addresses.items()
+    ]
+
+
+def unpublished(connection: Connection, limit: int) -> list[int]:
+    """Return users whose present state has not been published."""
+    rows = select(PRESENCE.c.user_id).where(PRESENCE.c.rev > PRESENCE.c.published_rev).limit(limit)
+    return list(connection.execute(rows).scalars())
+
+
+def all_users(connection: Connection, after: int, limit: int) -> list[int]:
+    """Return up to LIMIT user ids AFTER one, in order."""
+    rows = select(PRESENCE.c.user_id).where(PRESENCE.c.user_id > after).order_by(PRESENCE.c.user_id).limit(limit)
+    return list(connection.execute(rows).scalars())
+
+
+def due_users(connection: Connection, now: datetime, limit: int) -> list[int]:
+    """Return users of whom time may have changed something, the longest due first."""
+    rows = select(PRESENCE.c.user_id).where(PRESENCE.c.due_at <= now).order_by(PRESENCE.c.due_at).limit(limit)
+    return list(connection.execute(rows).scalars())
+
+
+def unconfirmed_events(connection: Connection, after: int, before: datetime, limit: int) -> list[Mapping[str, Any]]:
+    """Return events recorded BEFORE a time that no broker has confirmed, in order, AFTER an id."""
+    rows = (
+        select(EVENT.c.id, EVENT.c.channel, EVENT.c.payload, COMPANY.c.name.label("company"), USER.c.name.label("user"))
+        .join_from(EVENT, USER, EVENT.c.user_id == USER.c.id)
+        .join(COMPANY, EVENT.c.company_id == COMPANY.c.id)
+        .where(EVENT.c.confirmed_at.is_(None), EVENT.c.id > after, EVENT.c.recorded_at <= before)
+        .order_by(EVENT.c.id)
+        .limit(limit)
+    )
+    return [dict(row) for row in connection.execute(rows).mappings()]
+
+
+def user_sessions(connection: Connection, user_id: int, limit: int = 50) -> list[Session]:
+    """Return the user's sessions, newest first."""
+    rows = _SESSION_AND_DEVICE.where(SESSION.c.user_id == user_id).order_by(SESSION.c.first_at.desc()).limit(limit)
+    return [session_of(row, row["device"]) for row in connection.execute(rows).mappings()]
+
+
+def recent_messages(connection: Connection, user_id: int, limit: int) -> list[Mapping[str, Any]]:
+    """Return the messages of the user that were received last, newest first, each with its device and session."""
+    rows = (
+        select(HISTORY, SESSION.c.token, DEVICE.c.name.label("device"))
+        .join_from(HISTORY, SESSION, HISTORY.c.session_id == SESSION.c.id)
+        .join(DEVICE, SESSION.c.device_id == DEVICE.c.id)
+        .where(HISTORY.c.user_id == user_id)
+        .order_by(HISTORY.c.at.desc())
+        .limit(limit)
+    )
+    return [dict(row) for row in connection.execute(rows).mappings()]
+
+
+def track(
+    connection: Connection,
+    user_id: int,
+    *,
+    device: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int | None = None,
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the user's positions from SINCE to before UNTIL, in order of `at`; rows stream."""
+    rows = (
+        select(HISTORY, SESSION.c.token, DEVICE.c.name.label("device"))
+        .join_from(HISTORY, SESSION, HISTORY.c.session_id == SESSION.c.id)
+        .join(DEVICE, SESSION.c.device_id == DEVICE.c.id)
+        .where(HISTORY.c.user_id == user_id, HISTORY.c.kind == 0, HISTORY.c.latitude.is_not(None))
+        .order_by(HISTORY.c.at, HISTORY.c.session_id, HISTORY.c.message)
+        .limit(limit)
+    )
+    if device is not None:
+        rows = rows.where(DEVICE.c.name == device)
+    if since is not None:
+        rows = rows.where(HISTORY.c.at >= since)
+    if until is not None:
+        rows = rows.where(HISTORY.c.at < until)
+    yield from connection.execution_options(yield_per=1000).execute(rows).mappings()
+
+
+class Interval(Struct, frozen=True, gc=False):
+    """A stretch of one activity; it has no end while it goes on."""
+
+    user: str
+    project: str
+    task: str | None
+    start: datetime
+    end: datetime | None
+
+
+def activities(
+    connection: Connection, company: str, user: str | None, since: datetime | None, until: datetime | None
+) -> Iterator[Interval]:
+    """Yield the activities that overlap the time from SINCE to UNTIL, by user and time."""
+    rows = (
+        select(USER.c.name.label("user"), ACTIVITY.c.at, ACTIVITY.c.project, ACTIVITY.c.task)
+        .join_from(ACTIVITY, USER, ACTIVITY.c.user_id == USER.c.id)
+        .join(COMPANY)
+        .where(COMPANY.c.name == company)
+        .order_by(USER.c.name, ACTIVITY.c.at, ACTIVITY.c.received_at, ACTIVITY.c.digest)
+    )
+    if user is not None:
+        rows = rows.where(USER.c.name == user)
+    if until is not None:
+        rows = rows.where(ACTIVITY.c.at < until)
+    for interval in _intervals(connection.execution_options(yield_per=1000).execute(rows).mappings()):
+        if since is None or interval.end is None or interval.end > since:
+            yield interval
+
+
+def _intervals(rows: Iterator[Mapping[str, Any]] | Any) -> Iterator[Interval]:  # noqa: ANN401 SQLAlchemy's result of mappings
+    """Yield the stretches that statements of what each user works on make."""
+    open_: Interval | None = None
+    for row in rows:
+        if open_ is not None and open_.user == row["user"]:
+            if (open_.project, open_.task) == (row["project"], row["task"]):
+                continue
+            yield replace(open_, end=row["at"])
+        elif open_ is not None:
+            yield open_
+        project = row["project"]
+        open_ = None if project is None else Interval(row["user"], project, row["task"], row["at"], None)
+    if open_ is not None:
+        yield open_
+
+
+def events(
+    connection: Connection,
+    company: str,
+    *,
+    user: str | None = None,
+    after: int = 0,
+    limit: int = 1000,
+    newest: bool = False,
+) -> list[tuple[int, bytes]]:
+    """Return up to LIMIT events of COMPANY AFTER an id as (id, JSON), oldest first; of the NEWEST ones on request."""
+    rows = (
+        select(EVENT.c.id, EVENT.c.payload)
+        .join_from(EVENT, COMPANY, EVENT.c.company_id == COMPANY.c.id)
+        .where(COMPANY.c.name == company, EVENT.c.channel == str(Channel.EVENTS), EVENT.c.id > after)
+        .order_by(EVENT.c.id.desc() if newest else EVENT.c.id)
+        .limit(limit)
+    )
+    if user is not None:
+        rows = rows.join(USER, EVENT.c.user_id == USER.c.id).where(USER.c.name == user)
+    found = [(row[0], row[1]) for row in connection.execute(rows)]
+    return found[::-1] if newest else found
+
+
+def rejected(connection: Connection, company: str | None, limit: int) -> list[Mapping[str, Any]]:
+    """Return the messages that were refused last, newest first."""
+    rows = select(REJECTED).order_by(REJECTED.c.id.desc()).limit(limit)
+    if company is not None:
+        rows = rows.where(REJECTED.c.company == company)
+    return [dict(row) for row in connection.execute(rows).mappings()]
+
+
+def revocations(connection: Connection) -> tuple[frozenset[str], dict[tuple[str, str], datetime]]:
+    """Return the revoked token ids, and up to when the tokens of which users are revoked."""
+    tokens, users = set(), {}
+    for row in connection.execute(select(REVOCATION)).mappings():
+        if row["token_id"]:
+            tokens.add(row["token_id"])
+        else:
+            users[row["company"], row["user"]] = row["revoked_at"]
+    return frozenset(tokens), users
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Return how much there is of what an operator asks after."""
+    wanted = {
+        "companies": select(func.count()).select_from(COMPANY),
+        "users": select(func.count()).select_from(USER),
+        "devices": select(func.count()).select_from(DEVICE),
+        "unconfirmed_events": select(func.count()).select_from(EVENT).where(EVENT.c.confirmed_at.is_(None)),
+        "rejected": select(func.count()).select_from(REJECTED),
+    }
+    return {name: connection.execute(query).scalar_one() for name, query in wanted.items()}
