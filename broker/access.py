@@ -36,8 +36,8 @@ class Claims:
 
 def may_connect(claims: Claims, client_id: str) -> bool:
     """Whether CLIENT_ID is one that the holder may use, so that nobody can disturb a session that is not theirs."""
-    if claims.role is Role.SERVICE:
-        return client_id.startswith(SERVICE_PREFIX)
+    if claims.role is Role.SERVICE or client_id.startswith(SERVICE_PREFIX):
+        return claims.role is Role.SERVICE and client_id.startswith(SERVICE_PREFIX)
     own = f"{claims.company}:{claims.user}"
     if client_id == own or client_id.startswith(own + ":"):
         return True
@@ -62,8 +62,9 @@ def may_publish(claims: Claims, topic: str) -> bool:
 def may_subscribe(claims: Claims, pattern: str) -> bool:
     """Whether the holder may use the filter PATTERN; of a shared subscription its inner filter counts."""
     if pattern.startswith("$share/"):
-        _, _, inner = pattern.removeprefix("$share/").partition("/")
-        return bool(inner) and not inner.startswith("$") and may_subscribe(claims, inner)
+        group, _, inner = pattern.removeprefix("$share/").partition("/")
+        named = group != "" and not {"#", "+"} & set(group)  # [MQTT-4.8.2-1, MQTT-4.8.2-2]
+        return named and not inner.startswith("$") and may_subscribe(claims, inner)
     return topics.is_filter(pattern) and may_receive(claims, pattern)
 
 

@@ -42,7 +42,7 @@ class Link(Protocol):
         """The present spell, or None while the broker is out of reach."""
 
     def deliveries(self, filters: Sequence[str], idle_s: float) -> Iterator[Delivery | None]:
-        """Yield each message that FILTERS select; yield None when IDLE_S seconds pass without one; end when closed.
+        """Yield each message that FILTERS select; yield None when no more are waiting, then every IDLE_S seconds; end when closed.
 
         What is not acknowledged is delivered again in a later spell.
         """

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import importlib.resources
+import logging
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.engine import URL
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from models.errors import BadSetting, StoreFailed
 
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+REVISION = "0001"
+"""The revision of the schema that this version of Fieldbeat works with."""
 WRITING = "fieldbeat_writing"
 """Execution option of a transaction that will write: SQLite takes its one write lock at the start, not half-way."""
 
@@ -71,6 +75,8 @@ def _postgresql(url: URL) -> Engine:
 
 
 def _alembic(connection: Connection) -> Config:
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(importlib.resources.files("models") / "migrations"))
     config.attributes["connection"] = connection
@@ -79,15 +85,20 @@ def _alembic(connection: Connection) -> Config:
 
 def upgrade(engine: Engine, revision: str = "head") -> tuple[str | None, str | None]:
     """Bring the schema up to REVISION; return the revisions before and after."""
+    from alembic import command
+
     return _migrate(engine, command.upgrade, revision)
 
 
 def downgrade(engine: Engine, revision: str) -> tuple[str | None, str | None]:
     """Take the schema back to REVISION; return the revisions before and after."""
+    from alembic import command
+
     return _migrate(engine, command.downgrade, revision)
 
 
 def _migrate(engine: Engine, move: Any, revision: str) -> tuple[str | None, str | None]:  # noqa: ANN401 Alembic's untyped commands
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         with engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
             before = current_revision(connection)
@@ -97,11 +108,16 @@ def _migrate(engine: Engine, move: Any, revision: str) -> tuple[str | None, str 
         raise StoreFailed(f"the database cannot be migrated: {error.orig}") from None
 
 
+def schema_revision(engine: Engine) -> str | None:
+    """Return the revision of the database's schema, None for an empty database; raise `StoreFailed` when it is out of reach."""
+    try:
+        with engine.connect() as connection:
+            return current_revision(connection)
+    except DBAPIError as error:
+        raise StoreFailed(f"the database is out of reach: {error.orig}") from None
+
+
 def current_revision(connection: Connection) -> str | None:
-    """Return the revision of the schema, None for an empty database."""
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def newest_revision(connection: Connection) -> str | None:
-    """Return the revision that this version of Fieldbeat works with."""
-    return ScriptDirectory.from_config(_alembic(connection)).get_current_head()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()

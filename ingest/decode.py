@@ -12,7 +12,7 @@ from models import payloads, topics
 from models.errors import BadPayload, BadTopic
 from models.facts import Battery, Ended, Fix, Heard, Reason, Said, Signal, Stamp, Status, Text, Work, Worked, believed
 from models.payloads import Activity, Presence, StatusText
-from models.topics import Channel
+from models.topics import Address, Channel
 
 DEFAULT_DEVICE = "default"
 _STATUSES = {"online": Status.ONLINE, "away": Status.AWAY}
@@ -28,6 +28,17 @@ class Decoded(Struct, frozen=True, gc=False):
     signal: Signal
     payload: Presence | Activity | StatusText
     message: int
+    raw: bytes = b""
+
+    @property
+    def topic(self) -> str:
+        match self.payload:
+            case Presence():
+                return Address(self.company, Channel.PRESENCE, self.user).topic
+            case Activity():
+                return Address(self.company, Channel.ACTIVITY, self.user).topic
+            case StatusText():
+                return Address(self.company, Channel.STATUS, self.user).topic
 
 
 class Rejected(Struct, frozen=True, gc=False):
@@ -69,6 +80,11 @@ def digest(data: bytes) -> int:
     return ~(int.from_bytes(blake2b(data, digest_size=_DIGEST_BYTES).digest()) >> 1)
 
 
+def has_position(payload: Presence) -> bool:
+    """Whether PAYLOAD gives a position; exactly 0,0 is what receivers say that have none."""
+    return payload.latitude is not None and (payload.latitude != 0 or payload.longitude != 0)
+
+
 def _check_names(company: str, user: str, payload: Presence | Activity | StatusText) -> None:
     """The topic says who speaks: brokers let nobody publish for another, but a payload may still name one."""
     if payload.user_id not in (None, user) or payload.company_id not in (None, company):
@@ -83,16 +99,15 @@ def _presence(company: str, user: str, delivery: Delivery) -> Decoded | Ignored:
     received = delivery.received_at
     signal = _heard(payload, received) if payload.type == "heartbeat" else _ended(payload, received)
     message = digest(delivery.payload) if payload.seq is None else payload.seq
-    return Decoded(company, user, received, signal, payload, message)
+    return Decoded(company, user, received, signal, payload, message, delivery.payload)
 
 
 def _heard(payload: Presence, received: datetime) -> Heard:
     at = believed(payload.at, received)
     stamp = Stamp(at, -1 if payload.seq is None else payload.seq)
     fix = work = battery = None
-    if payload.latitude is not None and payload.longitude is not None and (payload.at is None or payload.at == at):
-        if payload.latitude != 0 or payload.longitude != 0:
-            fix = Fix(stamp, payload.latitude, payload.longitude, payload.accuracy)
+    if has_position(payload) and (payload.at is None or payload.at == at):
+        fix = Fix(stamp, payload.latitude or 0.0, payload.longitude or 0.0, payload.accuracy)
     if payload.battery is not None:
         battery = Battery(stamp, payload.battery)
     if payload.project_id is not None:
@@ -112,7 +127,7 @@ def _activity(company: str, user: str, delivery: Delivery) -> Decoded:
     stamp = Stamp(believed(payload.at, delivery.received_at))
     task = None if payload.project_id is None else payload.task_id
     signal = Worked(delivery.received_at, Work(stamp, payload.project_id, task))
-    return Decoded(company, user, delivery.received_at, signal, payload, digest(delivery.payload))
+    return Decoded(company, user, delivery.received_at, signal, payload, digest(delivery.payload), delivery.payload)
 
 
 def _status(company: str, user: str, delivery: Delivery) -> Decoded:

@@ -7,7 +7,8 @@ FieldbeatError
 ├── BadSetting   a setting or an option that cannot be used
 ├── NotFound     asked for something that is not there
 ├── LinkLost     the broker is out of reach
-└── StoreFailed  the database cannot take the batch now
+├── StoreFailed  the database cannot take the batch now
+└── StoreRefused the database will never take the batch as it is
 """
 
 from __future__ import annotations
@@ -43,3 +44,7 @@ class LinkLost(FieldbeatError):
 
 class StoreFailed(FieldbeatError):
     """The database cannot take the batch now; nothing of it was written."""
+
+
+class StoreRefused(FieldbeatError):
+    """The database will never take the batch as it is; nothing of it was written."""

@@ -16,7 +16,7 @@ from models.topics import Channel
 
 def rfc3339(time: datetime | None) -> str | None:
     """Return the aware UTC TIME as `2026-11-22T10:00:00.000Z`."""
-    return None if time is None else f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03d}Z"
+    return None if time is None else time.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def number(value: float | None) -> float | int | None:

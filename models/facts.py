@@ -7,7 +7,7 @@ device last reported (position, battery, activity) moves on to the device's newe
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from msgspec import Struct
@@ -15,6 +15,9 @@ from msgspec.structs import replace
 
 CLOCK_SKEW = timedelta(minutes=2)
 """How far a device's clock may run ahead of ours before it is not believed."""
+
+
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Status(StrEnum):
@@ -88,15 +91,16 @@ class Text(Struct, frozen=True, gc=False):
     until: datetime | None = None
 
     @property
-    def rank(self) -> tuple[datetime, str]:
-        return self.set_at, self.message or ""
+    def rank(self) -> tuple[datetime, str, datetime]:
+        return self.set_at, self.message or "", _NEVER if self.until is None else self.until
 
 
 class Session(Struct, frozen=True, gc=False):
     """The facts of one connection of one device; the empty id is the session of a device that sends none.
 
     `first` is the earliest receipt of any of its messages, `heard` the latest of a heartbeat, `lost` the earliest of its will, `left`
-    the earliest of its sign-off, `superseded` the earliest `first` of a newer session, and `lapsed` when silence was found to end it.
+    the earliest of its sign-off, `superseded` the earliest `first` of a newer session that was heard, and `lapsed` when silence was found to
+    end it.
     """
 
     device: str

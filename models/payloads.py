@@ -33,6 +33,16 @@ Length = Annotated[float, Meta(ge=0, le=1e9)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 
 
+def _to_utc(message: Struct, name: str, time: datetime | None) -> None:
+    """Put the TIME that a field of MESSAGE was given, in whatever zone, into UTC."""
+    if time is None or time.tzinfo is UTC:
+        return
+    try:
+        msgspec.structs.force_setattr(message, name, time.astimezone(UTC))
+    except OverflowError:
+        raise ValueError(f"{name} lies outside the calendar") from None
+
+
 class Presence(Struct, frozen=True, gc=False):
     """A heartbeat, or with type `offline` a last will or a sign-off. A heartbeat without `session` belongs to the empty session."""
 
@@ -62,6 +72,7 @@ class Presence(Struct, frozen=True, gc=False):
             raise ValueError("latitude and longitude come together or not at all")
         if self.reason == "stale_session" and self.source != OWN_SOURCE:
             raise ValueError("the reason stale_session is the service's own")
+        _to_utc(self, "at", self.at)
 
 
 class Activity(Struct, frozen=True, gc=False):
@@ -74,6 +85,9 @@ class Activity(Struct, frozen=True, gc=False):
     user_id: str | None = msgspec.field(name="userId", default=None)
     company_id: str | None = msgspec.field(name="companyId", default=None)
 
+    def __post_init__(self) -> None:
+        _to_utc(self, "at", self.at)
+
 
 class StatusText(Struct, frozen=True, gc=False):
     """The user's free-text status; a null message clears it."""
@@ -82,6 +96,9 @@ class StatusText(Struct, frozen=True, gc=False):
     until: Time | None = None
     user_id: str | None = msgspec.field(name="userId", default=None)
     company_id: str | None = msgspec.field(name="companyId", default=None)
+
+    def __post_init__(self) -> None:
+        _to_utc(self, "until", self.until)
 
 
 class OwnTracksLocation(Struct, frozen=True, gc=False):
@@ -112,6 +129,8 @@ def _read(decoder: msgspec.json.Decoder[Payload], payload: bytes) -> Payload:
     if len(payload) > MAX_BYTES:
         raise BadPayload(f"payload of over {MAX_BYTES} bytes")
     try:
+        if not payload.isascii():
+            payload.decode()  # fields that we do not know are skipped unread, and a message is UTF-8 throughout
         return decoder.decode(payload)
     except _BROKEN as error:
         raise BadPayload(_reason(error)) from None

@@ -132,6 +132,8 @@ def standing(person: Person, now: datetime, terms: Terms) -> Standing:
         elif hold is not None:
             over.append((hold, session))
     message, updated, text_due = _text_at(person.text, now)
+    if message == person.announced.message and person.announced.message_updated is not None:
+        updated = person.announced.message_updated
     ends = [hold.end for _, hold in holding]
     work = _work(person)
     status, reason, since, device = _verdict(person.announced, holding, over)
@@ -157,7 +159,7 @@ def _verdict(
     if holding:
         newest = max((session for session, _ in holding), key=_age)
         return _word(newest), None, newest.first, newest.device
-    if over and was.status is not Status.OFFLINE:
+    if over:
         last, session = max(over, key=lambda pair: (pair[0].end, _age(pair[1])))
         return Status.OFFLINE, last.reason, last.end, session.device
     return Status.OFFLINE, was.reason, was.since, ""
@@ -215,9 +217,15 @@ def advance(person: Person, signal: Signal, terms: Terms) -> tuple[Person, tuple
         key = signal.device, signal.session
         sessions[key] = renewed(sessions[key], signal)
         return replace(person, sessions=sessions), NOTHING
-    person, lapsed = settle(person, signal.received, terms)
-    person, changed = settle(absorb(person, signal), signal.received, terms)
+    moment = _no_earlier_than_announced(signal.received, person.announced)
+    person, lapsed = settle(person, moment, terms)
+    person, changed = settle(absorb(person, signal), moment, terms)
     return person, lapsed + changed
+
+
+def _no_earlier_than_announced(received: datetime, was: Announced) -> datetime:
+    """Return when a signal takes effect: a late one does not take back what time has changed since (contract 4.5)."""
+    return max(time for time in (received, was.since, was.message_updated) if time is not None)
 
 
 def _only_renews(person: Person, signal: Heard) -> bool:
@@ -227,7 +235,9 @@ def _only_renews(person: Person, signal: Heard) -> bool:
         return False
     if session.heard is None or session.lost is not None or session.left is not None or session.superseded is not None:
         return False
-    if session.word is not None and signal.status is not None and session.word.status is not signal.status:
+    if session.lapsed is not None and session.lapsed > session.heard:
+        return False
+    if signal.status is not None and signal.status is not _word(session):
         return False
     work, announced = signal.work, person.announced
     return announced.status is not Status.OFFLINE and (
@@ -243,6 +253,8 @@ def settle(person: Person, now: datetime, terms: Terms) -> tuple[Person, tuple[E
     since = was.since
     if (truth.status is Status.OFFLINE) != (was.status is Status.OFFLINE):
         since = _turned(truth, now, told)
+    elif truth.status is Status.OFFLINE:
+        since = truth.since
     elif truth.status is not was.status:
         since = now
     if (truth.project, truth.task) != (was.project, was.task):
@@ -301,14 +313,24 @@ def absorb(person: Person, signal: Signal) -> Person:
         case Worked():
             return replace(person, work=newest_work(person.work, signal.work))
         case Said(text=text):
-            now = person.text
-            same = now is not None and (now.message, now.until) == (text.message, text.until)
-            return person if same else replace(person, text=newest_text(now, text))
+            return replace(person, text=_said(person.text, text))
+
+
+def with_sessions(person: Person, more: Mapping[Key, Session], keep: Mapping[Key, Session]) -> Person:
+    """Return PERSON with MORE sessions; where a session is among those to KEEP, its facts there count."""
+    return replace(person, sessions={**more, **keep})
+
+
+def _said(now: Text | None, text: Text) -> Text | None:
+    if now is None or (now.message, now.until) != (text.message, text.until):
+        return newest_text(now, text)
+    # A repeat is no new text, but it outlasts what was said in between and arrives later.
+    return replace(now, set_at=max(now.set_at, text.set_at))
 
 
 def _hear(sessions: dict[Key, Session], signal: Heard) -> dict[Key, Session]:
     key = signal.device, signal.session
-    join(sessions, key, signal.received)
+    join(sessions, key, signal.received, signal.received)
     session = sessions[key]
     if not session.id and _is_over(session, signal.received):
         session = replace(session, first=signal.received, lost=None, left=None, superseded=None, lapsed=None)
@@ -347,14 +369,14 @@ def _end(sessions: dict[Key, Session], key: Key, signal: Ended) -> None:
         return
     if signal.reason is Reason.CONNECTION_LOST:
         sessions[key] = replace(session, lost=earliest(session.lost, signal.received))
-    elif session.left is None or signal.received < session.left:
+    elif session.left is None or (signal.received, signal.reason) < (session.left, session.left_reason):
         sessions[key] = replace(session, left=signal.received, left_reason=signal.reason)
 
 
 def state(company: str, user: str, person: Person, now: datetime, terms: Terms) -> State:
     """Return what is true of PERSON at NOW as the state that is published and shown (contract 4.8)."""
     truth, was = standing(person, now, terms), person.announced
-    same = (truth.status is Status.OFFLINE) == (was.status is Status.OFFLINE)
+    still_here = truth.status is not Status.OFFLINE and was.status is not Status.OFFLINE
     fix = None
     for session in person.sessions.values():
         fix = newest_fix(fix, session.fix)
@@ -364,7 +386,7 @@ def state(company: str, user: str, person: Person, now: datetime, terms: Terms) 
         rev=person.rev,
         status=truth.status,
         reason=truth.reason,
-        since=was.since if same else truth.since,
+        since=was.since if still_here else truth.since,
         last_seen=max((device.last_seen for device in truth.devices if device.last_seen is not None), default=None),
         fix=fix,
         project=truth.project,

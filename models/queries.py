@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, Select, func, select, tuple_
+from sqlalchemy import Connection, RowMapping, Select, func, select, tuple_
 
 from models import presence
 from models.events import State
@@ -59,7 +59,7 @@ class Loaded(Struct):
     people: dict[int, Person]
     session_ids: dict[tuple[int, Key], int]
 
-    def take(self, rows: Iterator[Mapping[str, Any]]) -> None:
+    def take(self, rows: Iterable[RowMapping]) -> None:
         """Add the sessions in ROWS to their people."""
         found: dict[int, dict[Key, Session]] = {}
         for row in rows:
@@ -80,7 +80,7 @@ def load_people(connection: Connection, user_ids: Collection[int], *, lock: bool
             loaded.people[row["user_id"]] = person_of(row, {})
     for some in slices(sorted(loaded.people)):
         current = _SESSION_AND_DEVICE.where(SESSION.c.user_id.in_(some), SESSION.c.superseded_at.is_(None))
-        loaded.take(iter(connection.execute(current).mappings()))
+        loaded.take(connection.execute(current).mappings())
     return loaded
 
 
@@ -88,12 +88,17 @@ def load_sessions(connection: Connection, loaded: Loaded, wanted: Collection[tup
     """Add to LOADED the sessions WANTED, as pairs of device id and session id, whether or not they are their device's newest."""
     for some in slices(sorted(wanted)):
         found = _SESSION_AND_DEVICE.where(tuple_(SESSION.c.device_id, SESSION.c.token).in_(some))
-        loaded.take(iter(connection.execute(found).mappings()))
+        loaded.take(connection.execute(found).mappings())
 
 
-def load_siblings(connection: Connection, loaded: Loaded, device_id: int) -> None:
-    """Add to LOADED all sessions of one device."""
-    loaded.take(iter(connection.execute(_SESSION_AND_DEVICE.where(SESSION.c.device_id == device_id)).mappings()))
+def load_siblings(connection: Connection, loaded: Loaded, device_id: int) -> dict[Key, Session]:
+    """Return all sessions of one device, their ids added to LOADED."""
+    siblings = {}
+    for row in connection.execute(_SESSION_AND_DEVICE.where(SESSION.c.device_id == device_id)).mappings():
+        session = session_of(row, row["device"])
+        siblings[session.key] = session
+        loaded.session_ids[row["user_id"], session.key] = row["id"]
+    return siblings
 
 
 def known_messages(connection: Connection, wanted: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
@@ -144,14 +149,23 @@ def roster(
     return _states(connection, {user_id: (company, name) for user_id, name in names.items()}, now, terms)
 
 
+def names(connection: Connection, user_ids: Collection[int]) -> dict[int, tuple[tuple[str, str], int]]:
+    """Return, of each of USER_IDS, company and user as the outside names them, and the row of the company."""
+    found: dict[int, tuple[tuple[str, str], int]] = {}
+    for some in slices(sorted(user_ids)):
+        rows = (
+            select(USER.c.id, COMPANY.c.name, USER.c.name, COMPANY.c.id)
+            .join_from(USER, COMPANY)
+            .where(USER.c.id.in_(some))
+        )
+        found.update({row[0]: ((row[1], row[2]), row[3]) for row in connection.execute(rows)})
+    return found
+
+
 def states(connection: Connection, user_ids: Collection[int], now: datetime, terms: Terms) -> dict[int, State]:
     """Return the states of USER_IDS, true at NOW."""
-    addresses: dict[int, tuple[str, str]] = {}
-    for some in slices(sorted(user_ids)):
-        rows = select(USER.c.id, COMPANY.c.name, USER.c.name).join_from(USER, COMPANY).where(USER.c.id.in_(some))
-        addresses.update({row[0]: (row[1], row[2]) for row in connection.execute(rows)})
-    made = _states(connection, addresses, now, terms)
-    return dict(zip(addresses, made, strict=True))
+    addresses = {user_id: name for user_id, (name, _) in names(connection, user_ids).items()}
+    return dict(zip(addresses, _states(connection, addresses, now, terms), strict=True))
 
 
 def _states(
@@ -182,7 +196,7 @@ def due_users(connection: Connection, now: datetime, limit: int) -> list[int]:
     return list(connection.execute(rows).scalars())
 
 
-def unconfirmed_events(connection: Connection, after: int, before: datetime, limit: int) -> list[Mapping[str, Any]]:
+def unconfirmed_events(connection: Connection, after: int, before: datetime, limit: int) -> list[RowMapping]:
     """Return events recorded BEFORE a time that no broker has confirmed, in order, AFTER an id."""
     rows = (
         select(EVENT.c.id, EVENT.c.channel, EVENT.c.payload, COMPANY.c.name.label("company"), USER.c.name.label("user"))
@@ -192,7 +206,7 @@ def unconfirmed_events(connection: Connection, after: int, before: datetime, lim
         .order_by(EVENT.c.id)
         .limit(limit)
     )
-    return [dict(row) for row in connection.execute(rows).mappings()]
+    return list(connection.execute(rows).mappings())
 
 
 def user_sessions(connection: Connection, user_id: int, limit: int = 50) -> list[Session]:
@@ -201,7 +215,7 @@ def user_sessions(connection: Connection, user_id: int, limit: int = 50) -> list
     return [session_of(row, row["device"]) for row in connection.execute(rows).mappings()]
 
 
-def recent_messages(connection: Connection, user_id: int, limit: int) -> list[Mapping[str, Any]]:
+def recent_messages(connection: Connection, user_id: int, limit: int) -> list[RowMapping]:
     """Return the messages of the user that were received last, newest first, each with its device and session."""
     rows = (
         select(HISTORY, SESSION.c.token, DEVICE.c.name.label("device"))
@@ -211,7 +225,7 @@ def recent_messages(connection: Connection, user_id: int, limit: int) -> list[Ma
         .order_by(HISTORY.c.at.desc())
         .limit(limit)
     )
-    return [dict(row) for row in connection.execute(rows).mappings()]
+    return list(connection.execute(rows).mappings())
 
 
 def track(
@@ -222,7 +236,7 @@ def track(
     since: datetime | None = None,
     until: datetime | None = None,
     limit: int | None = None,
-) -> Iterator[Mapping[str, Any]]:
+) -> Iterator[RowMapping]:
     """Yield the user's positions from SINCE to before UNTIL, in order of `at`; rows stream."""
     rows = (
         select(HISTORY, SESSION.c.token, DEVICE.c.name.label("device"))
@@ -271,7 +285,7 @@ def activities(
             yield interval
 
 
-def _intervals(rows: Iterator[Mapping[str, Any]] | Any) -> Iterator[Interval]:  # noqa: ANN401 SQLAlchemy's result of mappings
+def _intervals(rows: Iterable[RowMapping]) -> Iterator[Interval]:
     """Yield the stretches that statements of what each user works on make."""
     open_: Interval | None = None
     for row in rows:
@@ -310,12 +324,12 @@ def events(
     return found[::-1] if newest else found
 
 
-def rejected(connection: Connection, company: str | None, limit: int) -> list[Mapping[str, Any]]:
+def rejected(connection: Connection, company: str | None, limit: int) -> list[RowMapping]:
     """Return the messages that were refused last, newest first."""
     rows = select(REJECTED).order_by(REJECTED.c.id.desc()).limit(limit)
     if company is not None:
         rows = rows.where(REJECTED.c.company == company)
-    return [dict(row) for row in connection.execute(rows).mappings()]
+    return list(connection.execute(rows).mappings())
 
 
 def revocations(connection: Connection) -> tuple[frozenset[str], dict[tuple[str, str], datetime]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -12,7 +12,8 @@ from models.facts import Battery, Fix, Reason, Session, Stamp, Status, Text, Wor
 from models.presence import Announced, Person
 from models.succession import Key
 
-Row = Mapping[str, Any]
+if TYPE_CHECKING:
+    from sqlalchemy import RowMapping
 
 _devices_to_json = msgspec.json.Encoder()
 _devices_from_json = msgspec.json.Decoder(tuple[tuple[str, str], ...])
@@ -48,7 +49,7 @@ def session_row(session: Session) -> dict[str, Any]:
     }
 
 
-def session_of(row: Row, device: str) -> Session:
+def session_of(row: RowMapping, device: str) -> Session:
     """Return the facts that ROW of `DeviceSession` holds, of the device named DEVICE."""
     battery_at, fix_at, word_at, work_at = row["battery_at"], row["fix_at"], row["word_at"], row["work_at"]
     return Session(
@@ -73,12 +74,12 @@ _REASONS = {str(reason): reason for reason in Reason}
 _STATUSES = {str(status): status for status in Status}
 
 
-def _fix(row: Row, fix_at: datetime) -> Fix:
+def _fix(row: RowMapping, fix_at: datetime) -> Fix:
     return Fix(Stamp(fix_at, row["fix_seq"]), row["latitude"], row["longitude"], row["accuracy"])
 
 
 def presence_row(person: Person) -> dict[str, Any]:
-    """Return the columns of `PresenceRow` that hold PERSON, all but the key and `published_rev`."""
+    """Return the columns of `PresenceRow` that hold PERSON, all but the key and the revs."""
     said, work, text = person.announced, person.work, person.text
     return {
         "status": str(said.status),
@@ -95,12 +96,11 @@ def presence_row(person: Person) -> dict[str, Any]:
         "text_message": text and text.message,
         "text_set_at": text and text.set_at,
         "text_until": text and text.until,
-        "rev": person.rev,
         "due_at": person.due,
     }
 
 
-def person_of(row: Row, sessions: Mapping[Key, Session]) -> Person:
+def person_of(row: RowMapping, sessions: Mapping[Key, Session]) -> Person:
     """Return the person that ROW of `PresenceRow` and the facts of SESSIONS make."""
     work_at, set_at = row["work_at"], row["text_set_at"]
     return Person(

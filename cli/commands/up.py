@@ -1,0 +1,58 @@
+"""`fieldbeat up`: everything in one process."""
+
+from __future__ import annotations
+
+import threading
+from typing import Annotated
+
+import typer
+
+from cli import output, running, wiring
+from cli.service import Service
+from cli.settings import Settings, load
+from ingest.metrics import Metrics
+
+Simulate = Annotated[
+    int, typer.Option("--simulate", min=0, max=5000, help="Also run a virtual fleet of so many devices.")
+]
+_COMPANY = "demo"
+
+
+def up(simulate: Simulate = 0) -> None:
+    """Run the embedded broker, ingest and the scheduled jobs in one process, until Ctrl-C."""
+    from broker.embedded import LocalLink
+
+    settings = load()
+    output.start_logging(settings.log_level, settings.log_format)
+    engine = wiring.ready_engine(settings)
+    service, metrics = Service(), Metrics()
+    watch = running.revocation_watch(engine)
+    broker = wiring.embedded_broker(settings, watch.covers)
+    broker.start()
+    try:
+        link = LocalLink(broker)
+        if simulate:
+            _add_fleet(service, settings, simulate)
+        running.add_ingest(service, settings, engine, link, metrics, jobs=True)
+        service.add("revocations", watch.run, watch.stop)
+        service.run(lambda: _greet(settings, broker.addresses.tcp, broker.addresses.websocket, simulate))
+    finally:
+        broker.stop()
+
+
+def _add_fleet(service: Service, settings: Settings, devices: int) -> None:
+    from cli.fleet.run import FleetOptions, run_fleet
+
+    stop = threading.Event()
+    service.add("fleet", lambda: run_fleet(FleetOptions.of(settings, _COMPANY, devices), stop), stop.set)
+
+
+def _greet(settings: Settings, tcp: tuple[str, int], websocket: tuple[str, int] | None, simulate: int) -> None:
+    output.out("ready")
+    output.out(f"MQTT       mqtt://{tcp[0]}:{tcp[1]}")
+    if websocket is not None:
+        output.out(f"WebSocket  ws://{websocket[0]}:{websocket[1]}/mqtt")
+    output.out(f"data       {settings.data_dir}")
+    if simulate:
+        output.out(f"fleet      {simulate} virtual devices; look with: fieldbeat who --company {_COMPANY}")
+    output.flush()

@@ -1,0 +1,82 @@
+"""The long-running commands: parts with a thread each, told to stop by a signal, and drained in order."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import FrameType
+
+from cli.settings import notify_socket
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 8.0
+"""How long all parts together may take to stop; the contract allows 10 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something that runs in a thread until it is told to stop."""
+
+    name: str
+    run: Callable[[], None]
+    stop: Callable[[], None]
+
+
+@dataclass(slots=True)
+class Service:
+    """Runs parts until SIGTERM or SIGINT, or until one of them fails; stops them in the order in which they were added."""
+
+    parts: list[Part] = field(default_factory=list)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    failure: BaseException | None = None
+
+    def add(self, name: str, run: Callable[[], None], stop: Callable[[], None]) -> None:
+        self.parts.append(Part(name, run, stop))
+
+    def run(self, ready: Callable[[], None]) -> None:
+        """Start the parts, call READY, wait for the end; raise what made a part fail."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        threads = [
+            threading.Thread(target=self._guard, args=(part,), name=part.name, daemon=True) for part in self.parts
+        ]
+        for thread in threads:
+            thread.start()
+        ready()
+        notify("READY=1")
+        self.stopping.wait()
+        notify("STOPPING=1")
+        for part, thread in zip(self.parts, threads, strict=True):
+            part.stop()
+            thread.join(DRAIN_S / len(threads))
+        if self.failure is not None:
+            raise self.failure
+
+    def _guard(self, part: Part) -> None:
+        try:
+            part.run()
+        except BaseException as error:  # noqa: BLE001 a part that dies takes the service down, with its reason
+            log.error("%s failed: %s", part.name, error, extra={"action": "part_failed", "part": part.name})
+            self.failure = self.failure or error
+        finally:
+            if not self.stopping.is_set() and self.failure is None:
+                self.failure = RuntimeError(f"{part.name} ended by itself")
+            self.stopping.set()
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        log.info("stopping on %s", signal.Signals(number).name, extra={"action": "stopping"})
+        self.stopping.set()
+
+
+def notify(state: str) -> None:
+    """Tell systemd, where it started us, how we are [sd_notify(3)]."""
+    address = notify_socket()
+    if address:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.sendto(state.encode(), "\0" + address[1:] if address[0] == "@" else address)

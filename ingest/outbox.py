@@ -1,0 +1,214 @@
+"""Announce what was stored: events in order, then states; outside the write transaction, and until the broker has confirmed."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from datetime import datetime
+
+import msgspec
+
+from broker.link import Confirmation, Link, Spell
+from ingest.store import Store
+from models import topics
+from models.errors import LinkLost, StoreFailed
+from models.topics import Address, Channel
+
+log = logging.getLogger(__name__)
+
+OFFLINE_NOTICE = b'{"online":false}'
+"""The last will of the service on `fieldbeat/service`."""
+
+_PAGE = 500
+_CONFIRM_S = 10.0
+_POLL_S = 0.5
+_TURN_S = 15.0
+_JOB = "outbox"
+
+
+class Outbox:
+    """Relays from one process at a time; `tell` is called by the worker, `run` has a thread of its own."""
+
+    def __init__(
+        self,
+        store: Store,
+        link: Link,
+        holder: str,
+        version: str,
+        state_interval_s: float,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._link = link
+        self._holder = holder
+        self._version = version
+        self._interval_s = state_interval_s
+        self._clock = clock
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._moved: dict[int, float] = {}
+        self._queue: list[tuple[float, int]] = []
+        self._published: dict[int, float] = {}
+        self._behind = False
+        self._spell: Spell | None = None
+        self._all_after: int | None = None
+        self._turn_until = 0.0
+
+    def tell(self, users: Collection[int], *, behind: bool = False) -> None:
+        """Note that USERS were heard of; while the pipe is BEHIND, what only moved waits."""
+        now = time.monotonic()
+        with self._lock:
+            self._behind = behind
+            for user_id in users:
+                if user_id not in self._moved:
+                    due = max(now, self._published.get(user_id, 0.0) + self._interval_s)
+                    self._moved[user_id] = due
+                    heapq.heappush(self._queue, (due, user_id))
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look for something to announce now."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Relay until stopped; then tell that the service is gone."""
+        while not self._stop.is_set():
+            self._wake.wait(self._pause_s())
+            self._wake.clear()
+            self.relay()
+        self._say_service(online=False)
+        self._end_turn()
+
+    def relay(self) -> bool:
+        """Announce all that is due; return whether nothing was left over."""
+        try:
+            spell = self._link.spell
+            if spell is None or not self._has_turn():
+                return False
+            self._greet(spell)
+            while self._relay_events() or self._relay_states():
+                if self._stop.is_set():
+                    return False
+        except (LinkLost, StoreFailed) as error:
+            log.warning("%s; announcing again soon", error, extra={"action": "relay_paused"})
+            return False
+        return True
+
+    def republish_all(self) -> None:
+        """Have the states of all users published again."""
+        self._all_after = 0
+        self._wake.set()
+
+    def _pause_s(self) -> float:
+        with self._lock:
+            if not self._queue or self._behind:
+                return _POLL_S
+            return min(_POLL_S, max(0.0, self._queue[0][0] - time.monotonic()))
+
+    def _has_turn(self) -> bool:
+        if time.monotonic() > self._turn_until:
+            if not self._store.take_turn(_JOB, self._holder, self._clock(), _TURN_S):
+                return False
+            self._turn_until = time.monotonic() + _TURN_S / 2
+        return True
+
+    def _end_turn(self) -> None:
+        try:
+            self._store.end_turns(self._holder)
+        except StoreFailed as error:
+            log.warning("%s", error, extra={"action": "turn_kept"})
+
+    def _greet(self, spell: Spell) -> None:
+        """In a new spell say that the service is there, and, where the broker kept nothing, all states again."""
+        if spell is self._spell:
+            return
+        first, self._spell = self._spell is None, spell
+        self._say_service(online=True)
+        if first or not spell.resumed:
+            self._all_after = 0
+
+    def _say_service(self, *, online: bool) -> None:
+        said = {"online": True, "since": f"{self._clock():%Y-%m-%dT%H:%M:%SZ}", "version": self._version}
+        payload = msgspec.json.encode(said) if online else OFFLINE_NOTICE
+        try:
+            self._link.publish(topics.SERVICE, payload, retain=True).wait(_CONFIRM_S if online else 1.0)
+        except LinkLost as error:
+            log.warning("%s", error, extra={"action": "service_notice_lost"})
+
+    def _relay_events(self) -> bool:
+        """Publish a page of events; return whether there may be more."""
+        rows = self._store.unconfirmed_events(self._clock(), _PAGE)
+        sent = []
+        for row in rows:
+            topic = Address(row["company"], Channel(row["channel"]), row["user"]).topic
+            sent.append((row["id"], self._link.publish(topic, row["payload"])))
+        confirmed = _confirmed(sent)
+        if confirmed:
+            self._store.confirm_events(confirmed, self._clock())
+        if len(confirmed) < len(rows):
+            raise LinkLost("the broker did not confirm in time")
+        return len(rows) == _PAGE
+
+    def _relay_states(self) -> bool:
+        """Publish a page of states: first those that changed, then those that moved, then the rest where all are due."""
+        user_ids = self._due_users()
+        if not user_ids:
+            return False
+        states = self._store.next_states(user_ids, self._clock())
+        now = time.monotonic()
+        with self._lock:
+            for user_id in user_ids:
+                self._moved.pop(user_id, None)
+                self._published[user_id] = now
+            self._forget(now)
+        sent = []
+        for user_id, state in states.items():
+            topic = Address(state.company, Channel.STATE, state.user).topic
+            sent.append((user_id, self._link.publish(topic, msgspec.json.encode(state.to_json()), retain=True)))
+        confirmed = _confirmed(sent)
+        self._store.confirm_states({user_id: states[user_id].rev for user_id in confirmed})
+        if len(confirmed) < len(sent):
+            raise LinkLost("the broker did not confirm in time")
+        return True
+
+    def _due_users(self) -> list[int]:
+        changed = self._store.unpublished(_PAGE)
+        if changed:
+            return changed
+        now = time.monotonic()
+        moved: list[int] = []
+        with self._lock:
+            while self._queue and not self._behind and self._queue[0][0] <= now and len(moved) < _PAGE:
+                due, user_id = heapq.heappop(self._queue)
+                if self._moved.get(user_id) == due:
+                    moved.append(user_id)
+        if moved or self._all_after is None:
+            return moved
+        rest = self._store.users_after(self._all_after, _PAGE)
+        self._all_after = rest[-1] if rest else None
+        return rest
+
+    def _forget(self, now: float) -> None:
+        """Drop times of publication that no longer hold anything back."""
+        if len(self._published) > 2 * _PAGE + 2 * len(self._moved):
+            oldest = now - self._interval_s
+            self._published = {user_id: at for user_id, at in self._published.items() if at > oldest}
+
+
+def _confirmed(sent: list[tuple[int, Confirmation]]) -> list[int]:
+    """Return the first of SENT, up to one that the broker did not confirm in time."""
+    deadline = time.monotonic() + _CONFIRM_S
+    done = []
+    for number, confirmation in sent:
+        if not confirmation.wait(max(0.0, deadline - time.monotonic())):
+            break
+        done.append(number)
+    return done

@@ -1,0 +1,282 @@
+"""The only writer: one transaction a batch, with sessions, history, logs, events and refused messages together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from msgspec.structs import replace
+from sqlalchemy import Connection, Engine, RowMapping, bindparam, case, update
+
+from ingest.decode import Decoded, Ignored, Rejected
+from ingest.dialect import Dialect
+from ingest.register import MAX_DEVICES, DeviceName, Name, Register, UserIds
+from ingest.transaction import Known, Transaction, session_key, write_rejected
+from models import queries
+from models.events import State
+from models.facts import Ended, Reason
+from models.presence import Terms
+from models.queries import EVENT, LISTENING, PRESENCE, REVOCATION
+from models.tables import TurnRow, table
+
+TURN = table(TurnRow)
+
+_MAX_KNOWN = 50_000
+"""How many people are kept in memory, some 2 KiB each."""
+
+Outcome = Decoded | Rejected | Ignored
+
+
+class Written(Struct, frozen=True):
+    """What became of a batch. `touched` are the users who were heard of;"""
+
+    stored: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    ignored: int = 0
+    events: int = 0
+    touched: frozenset[int] = frozenset()
+
+
+class Swept(Struct, frozen=True):
+    """What a sweep found: users whose time was up, and the events that followed."""
+
+    users: int
+    events: int
+
+
+class Store:
+    """Writes what was understood. Safe to use from several threads."""
+
+    def __init__(self, engine: Engine, terms: Terms, *, enrol: bool = True, listening_gap_s: float = 10.0) -> None:
+        self._dialect = Dialect(engine)
+        self._register = Register(self._dialect, enrol=enrol)
+        self._terms = terms
+        self._gap_s = listening_gap_s
+        self._known: Known = {}
+        # SQLite has one writer at a time and lets the others poll: ours queue up here instead.
+        self._lock = threading.Lock()
+
+    def write(self, outcomes: Sequence[Outcome], now: datetime) -> Written:
+        """Store a batch, all of it or nothing; raise `StoreFailed` to try again later, `StoreRefused` for what can never be stored."""
+        decoded = [outcome for outcome in outcomes if isinstance(outcome, Decoded)]
+        refused = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
+        with self._writing() as connection:
+            users = self._register.users(connection, {(one.company, one.user) for one in decoded}, now)
+            batch, not_enrolled = _split(decoded, users)
+            wanted = {(user_id, key[0]) for user_id, one in batch if (key := session_key(one)) is not None}
+            devices = self._register.devices(connection, wanted, now)
+            batch, too_many = _split_devices(batch, devices)
+            transaction = Transaction(connection, self._dialect, self._terms_at(connection, now), now)
+            transaction.load(users, self._known_in(connection))
+            transaction.load_devices(devices, batch)
+            for user_id, one in batch:
+                transaction.apply(user_id, one)
+            stored = transaction.flush()
+            write_rejected(connection, [*refused, *not_enrolled, *too_many])
+            self._remember(transaction)
+        self._register.remember(users, devices)
+        presences = sum(session_key(one) is not None for _, one in batch)
+        return Written(
+            stored=stored,
+            duplicates=presences - stored,
+            rejected=len(refused) + len(not_enrolled) + len(too_many),
+            ignored=len(outcomes) - len(decoded) - len(refused),
+            events=transaction.events,
+            touched=frozenset(user_id for user_id, _ in batch),
+        )
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """Open a transaction; what it makes known is forgotten again when it fails."""
+        with self._lock:
+            try:
+                with self._dialect.writing() as connection:
+                    yield connection
+            except BaseException:
+                self._known = {}
+                raise
+
+    def _known_in(self, connection: Connection) -> Known:
+        """Return the people who are known, none when somebody else has written."""
+        if len(self._known) > _MAX_KNOWN or self._dialect.changed_by_others(connection):
+            self._known = {}
+        return self._known
+
+    def _remember(self, transaction: Transaction) -> None:
+        """Know the people of TRANSACTION, which is about to be committed, until somebody else writes."""
+        self._known.update(transaction.known())
+
+    def sweep(self, now: datetime, limit: int, *, dry_run: bool = False) -> Swept:
+        """End the leases that have run out, of up to LIMIT users; with DRY_RUN only say how many."""
+        with self._writing() as connection:
+            due = queries.due_users(connection, now, limit)
+            if not due:
+                return Swept(0, 0)
+            transaction = Transaction(connection, self._dialect, self._terms_at(connection, now), now)
+            transaction.load(_named(connection, due), self._known_in(connection))
+            transaction.settle()
+            if not dry_run:
+                transaction.flush()
+                self._remember(transaction)
+            return Swept(len(due), transaction.events)
+
+    def revoke_token(self, token_id: str, company: str, user: str, device: str | None, at: datetime) -> None:
+        """Revoke one token; where it names a DEVICE, that device's lease ends too. (Otherwise its will is what ends it.)"""
+        with self._writing() as connection:
+            self._revoke(connection, {"company": company, "user": user, "token_id": token_id, "revoked_at": at})
+            if device is not None:
+                self._end(connection, company, user, Ended(at, Reason.TOKEN_REVOKED, device), at)
+
+    def revoke_user(self, company: str, user: str, at: datetime) -> None:
+        """Revoke all tokens that the user was issued up to AT, and end the leases of all of the user's devices."""
+        with self._writing() as connection:
+            self._revoke(connection, {"company": company, "user": user, "token_id": "", "revoked_at": at})
+            self._end(connection, company, user, Ended(at, Reason.TOKEN_REVOKED), at)
+
+    def _revoke(self, connection: Connection, row: dict[str, object]) -> None:
+        new = self._dialect.insert(REVOCATION)
+        connection.execute(
+            new.on_conflict_do_update(
+                index_elements=[REVOCATION.c.company, REVOCATION.c.user, REVOCATION.c.token_id],
+                set_={"revoked_at": new.excluded.revoked_at},
+            ),
+            row,
+        )
+
+    def _end(self, connection: Connection, company: str, user: str, signal: Ended, now: datetime) -> None:
+        user_id = queries.find_user(connection, company, user)
+        if user_id is None:
+            return
+        transaction = Transaction(connection, self._dialect, self._terms_at(connection, now), now)
+        transaction.load(_named(connection, [user_id]), {})
+        transaction.end(user_id, signal)
+        transaction.flush()
+        self._remember(transaction)
+
+    def listen(self, now: datetime) -> None:
+        """Note that a worker is listening at NOW; an unbroken spell goes on, a broken one begins anew (contract 4.7)."""
+        oldest = now - timedelta(seconds=self._gap_s)
+        new = self._dialect.insert(LISTENING)
+        with self._writing() as connection:
+            connection.execute(
+                new.on_conflict_do_update(
+                    index_elements=[LISTENING.c.id],
+                    set_={
+                        "since": case((LISTENING.c.until < oldest, new.excluded.since), else_=LISTENING.c.since),
+                        "until": case(
+                            (LISTENING.c.until < new.excluded.until, new.excluded.until), else_=LISTENING.c.until
+                        ),
+                    },
+                ),
+                {"id": 1, "since": now, "until": now},
+            )
+
+    def _terms_at(self, connection: Connection, now: datetime) -> Terms:
+        return replace(self._terms, listening_since=queries.listening_since(connection, now, self._gap_s))
+
+    def take_turn(self, job: str, holder: str, now: datetime, for_s: float) -> bool:
+        """Whether it is HOLDER's turn to do JOB: nobody else's is still running. The turn then lasts FOR_S seconds."""
+        new = self._dialect.insert(TURN)
+        with self._writing() as connection:
+            taken = connection.execute(
+                new.on_conflict_do_update(
+                    index_elements=[TURN.c.job],
+                    set_={"holder": new.excluded.holder, "until": new.excluded.until},
+                    where=(TURN.c.until <= now) | (TURN.c.holder == holder),
+                ),
+                {"job": job, "holder": holder, "until": now + timedelta(seconds=for_s)},
+            )
+            return taken.rowcount > 0
+
+    def end_turns(self, holder: str) -> None:
+        """Let others have the turns that are HOLDER's."""
+        with self._writing() as connection:
+            connection.execute(TURN.delete().where(TURN.c.holder == holder))
+
+    def unconfirmed_events(self, now: datetime, limit: int) -> list[RowMapping]:
+        """Return the oldest events that no broker has confirmed."""
+        with self._dialect.reading() as connection:
+            return queries.unconfirmed_events(connection, 0, now, limit)
+
+    def unpublished(self, limit: int) -> list[int]:
+        """Return users whose present state has not been published."""
+        with self._dialect.reading() as connection:
+            return queries.unpublished(connection, limit)
+
+    def users_after(self, user_id: int, limit: int) -> list[int]:
+        """Return the users that follow USER_ID."""
+        with self._dialect.reading() as connection:
+            return queries.all_users(connection, user_id, limit)
+
+    def confirm_events(self, event_ids: Sequence[int], now: datetime) -> None:
+        """Note that the broker has taken the events."""
+        with self._writing() as connection:
+            for some in queries.slices(event_ids):
+                connection.execute(update(EVENT).where(EVENT.c.id.in_(some)).values(confirmed_at=now))
+
+    def next_states(self, user_ids: Sequence[int], now: datetime) -> dict[int, State]:
+        """Return the states of USER_IDS, true at NOW, each with a `rev` above all that were published."""
+        with self._writing() as connection:
+            for some in queries.slices(user_ids):
+                # What was announced has a rev of its own already; what only moved takes the next one.
+                stale = PRESENCE.c.user_id.in_(some), PRESENCE.c.rev == PRESENCE.c.published_rev
+                connection.execute(update(PRESENCE).where(*stale).values(rev=PRESENCE.c.rev + 1))
+            return queries.states(connection, user_ids, now, self._terms_at(connection, now))
+
+    def confirm_states(self, revs: Mapping[int, int]) -> None:
+        """Note which revs of which users' states the broker has taken."""
+        rows = [{"b_id": user_id, "b_rev": rev} for user_id, rev in revs.items()]
+        if rows:
+            with self._writing() as connection:
+                connection.execute(_CONFIRM_STATE, rows)
+
+
+_CONFIRM_STATE = (
+    update(PRESENCE)
+    .where(PRESENCE.c.user_id == bindparam("b_id"), PRESENCE.c.published_rev < bindparam("b_rev"))
+    .values(published_rev=bindparam("b_rev"))
+)
+
+
+def _split(
+    decoded: Sequence[Decoded], users: Mapping[Name, UserIds]
+) -> tuple[list[tuple[int, Decoded]], list[Rejected]]:
+    """Return the messages of known users with their ids, and those of users who may not enrol."""
+    batch, refused = [], []
+    for one in decoded:
+        ids = users.get((one.company, one.user))
+        if ids is not None:
+            batch.append((ids.user, one))
+        else:
+            refused.append(_refuse(one, "the user is not enrolled, and FIELDBEAT_ENROL is closed"))
+    return batch, refused
+
+
+def _split_devices(
+    batch: Sequence[tuple[int, Decoded]], devices: Mapping[DeviceName, int]
+) -> tuple[list[tuple[int, Decoded]], list[Rejected]]:
+    """Return the messages of known devices, and those of devices beyond what a user may have."""
+    kept, refused = [], []
+    for user_id, one in batch:
+        key = session_key(one)
+        if key is None or (user_id, key[0]) in devices:
+            kept.append((user_id, one))
+        else:
+            refused.append(_refuse(one, f"the user has {MAX_DEVICES} devices already"))
+    return kept, refused
+
+
+def _refuse(one: Decoded, reason: str) -> Rejected:
+    return Rejected(one.topic, one.raw, one.received, reason)
+
+
+def _named(connection: Connection, user_ids: Sequence[int]) -> dict[Name, UserIds]:
+    """Return USER_IDS with their names and companies."""
+    return {
+        name: UserIds(company_id, user_id)
+        for user_id, (name, company_id) in queries.names(connection, user_ids).items()
+    }

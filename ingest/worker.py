@@ -1,0 +1,105 @@
+"""The whole pipe on one screen: take, decode, advance and store in one transaction, then acknowledge."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from broker.link import Link
+from ingest.batch import MAX_ITEMS, Batch, Item
+from ingest.decode import Rejected, decode
+from ingest.metrics import Metrics
+from ingest.outbox import Outbox
+from ingest.store import Store, Written
+from models.errors import StoreFailed, StoreRefused
+from models.topics import INGEST_FILTERS
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 0.5
+_LISTEN_EVERY = timedelta(seconds=1)
+_FIRST_RETRY_S, _LONGEST_RETRY_S = 0.1, 5.0
+
+
+class Worker:
+    """Moves messages from a link into the store until it is stopped."""
+
+    def __init__(
+        self, link: Link, store: Store, outbox: Outbox, metrics: Metrics, clock: Callable[[], datetime]
+    ) -> None:
+        self._link = link
+        self._store = store
+        self._outbox = outbox
+        self._metrics = metrics
+        self._clock = clock
+        self._stop = threading.Event()
+        self._listened = datetime.min.replace(tzinfo=clock().tzinfo)
+
+    def run(self) -> None:
+        """Take, decode, store, acknowledge; what is not stored is not acknowledged and comes again."""
+        batch = Batch()
+        for delivery in self._link.deliveries(INGEST_FILTERS, IDLE_S):
+            if self._stop.is_set():
+                return
+            if delivery is not None:
+                batch.add(delivery, decode(delivery))
+            if batch.is_full or (delivery is None and batch.items):
+                self._write(batch.take())
+            self._listen()
+
+    def stop(self) -> None:
+        """End `run` after the batch at hand."""
+        self._stop.set()
+
+    def _write(self, items: list[Item]) -> None:
+        delay_s = _FIRST_RETRY_S
+        while not self._stop.is_set():
+            try:
+                written = self._store.write([outcome for _, outcome in items], self._clock())
+            except StoreFailed as error:
+                log.error("%s; trying again", error, extra={"action": "store_failed"})
+                self._metrics.gauge("store_failing", 1)
+                self._stop.wait(delay_s)
+                delay_s = min(delay_s * 2, _LONGEST_RETRY_S)
+            except StoreRefused as error:
+                self._part_with(items, error)
+                return
+            else:
+                self._acknowledge(items, written)
+                return
+
+    def _part_with(self, items: list[Item], error: StoreRefused) -> None:
+        """Store what can be stored one by one; what cannot is kept as refused, with the database's reason."""
+        if len(items) > 1:
+            for item in items:
+                self._write([item])
+            return
+        [(delivery, _)] = items
+        self._write([(delivery, Rejected(delivery.topic, delivery.payload, delivery.received_at, str(error)))])
+
+    def _acknowledge(self, items: list[Item], written: Written) -> None:
+        for delivery, _ in items:
+            delivery.ack()
+        self._outbox.tell(written.touched, behind=len(items) >= MAX_ITEMS)
+        lag_s = (self._clock() - items[0][0].received_at).total_seconds()
+        self._metrics.gauge("store_failing", 0)
+        self._metrics.lag(lag_s, len(items))
+        self._metrics.gauge("batch_size", len(items))
+        self._metrics.count("received", len(items))
+        self._metrics.count("stored", written.stored)
+        self._metrics.count("duplicates", written.duplicates)
+        self._metrics.count("ignored", written.ignored)
+        self._metrics.count("rejected", written.rejected)
+
+    def _listen(self) -> None:
+        """Keep the note that a worker is listening up to date, as long as one is (contract 4.7)."""
+        now = self._clock()
+        if now - self._listened < _LISTEN_EVERY or self._link.spell is None:
+            return
+        self._listened = now
+        try:
+            self._store.listen(now)
+        except StoreFailed as error:
+            log.error("%s", error, extra={"action": "store_failed"})
