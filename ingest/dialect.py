@@ -75,11 +75,7 @@ class Dialect:
         One at a time: the writing connection is the caller's alone until then.
         """
         try:
-            with (
-                self._turnstile if self._is_sqlite else nullcontext(),
-                self._writer() as connection,
-                connection.begin(),
-            ):
+            with self._writer() as connection, connection.begin():
                 yield connection
         except (IntegrityError, DataError) as error:
             raise StoreRefused(f"the database refuses the batch: {error.orig}") from error
