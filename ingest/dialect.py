@@ -91,7 +91,7 @@ class Dialect:
         self._kept = None
         try:
             yield connection
-        except DBAPIError:
+        except BaseException:
             connection.close()
             raise
         if self._is_sqlite:

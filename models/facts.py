@@ -99,8 +99,8 @@ class Session(Struct, frozen=True, gc=False):
     """The facts of one connection of one device; the empty id is the session of a device that sends none.
 
     `first` is the earliest receipt of any of its messages, `heard` the latest of a heartbeat, `lost` the earliest of its will, `left`
-    the earliest of its sign-off, `superseded` the earliest `first` of a newer session that was heard, and `lapsed` when silence was found to
-    end it.
+    the earliest of its sign-off, `superseded` the earliest `first` of a newer session that was heard, and `lapsed` when silence was
+    found to end it.
     """
 
     device: str
@@ -214,9 +214,9 @@ def renewed(session: Session, signal: Heard) -> Session:
         session,
         heard=latest(session.heard, signal.received),
         word=session.word if signal.status is None else newest_word(session.word, Word(signal.stamp, signal.status)),
-        battery=newest_battery(session.battery, signal.battery),
-        fix=newest_fix(session.fix, signal.fix),
-        work=newest_work(session.work, signal.work),
+        battery=session.battery if signal.battery is None else newest_battery(session.battery, signal.battery),
+        fix=session.fix if signal.fix is None else newest_fix(session.fix, signal.fix),
+        work=session.work if signal.work is None else newest_work(session.work, signal.work),
     )
 
 

@@ -237,7 +237,8 @@ def _only_renews(person: Person, signal: Heard) -> bool:
         return False
     if session.lapsed is not None and session.lapsed > session.heard:
         return False
-    if signal.status is not None and signal.status is not _word(session):
+    said = Status.ONLINE if session.word is None else session.word.status
+    if signal.status is not None and signal.status is not said:
         return False
     work, announced = signal.work, person.announced
     return announced.status is not Status.OFFLINE and (
