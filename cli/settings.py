@@ -8,8 +8,8 @@ import tomllib
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -42,33 +42,37 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
 
-    data_dir: Path = Field(Path(".fieldbeat"), description="a directory")
-    database_url: SecretStr | None = Field(None, description="sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME")
+    data_dir: Path = Field(default=Path(".fieldbeat"), description="a directory")
+    database_url: SecretStr | None = Field(
+        default=None, description="sqlite:///PATH or postgresql+psycopg://USER@HOST/NAME"
+    )
     broker_url: SecretStr = Field(
-        SecretStr("mqtt://127.0.0.1:1883"),
+        default=SecretStr("mqtt://127.0.0.1:1883"),
         description="mqtt://HOST:PORT, or the same with mqtts, ws, wss or nats",
     )
-    broker_token: SecretStr | None = Field(None, description="a token of role service")
-    embedded_host: str = Field("127.0.0.1", description="an address to listen on")
-    embedded_port: Port = Field(1883, description="a port, 0 to 65535")
-    embedded_ws_port: Port = Field(8083, description="a port, 0 to 65535")
-    embedded_hold_pubacks: bool = Field(True, description="true or false")
-    http_host: str = Field("127.0.0.1", description="an address to listen on")
-    http_port: Port = Field(8080, description="a port, 0 to 65535")
-    jwt_secret: SecretStr | None = Field(None, description=f"a secret of at least {_MIN_SECRET_BYTES} bytes")
-    jwt_keys: Path | None = Field(None, description="a JWKS file that can be read")
+    broker_token: SecretStr | None = Field(default=None, description="a token of role service")
+    embedded_host: str = Field(default="127.0.0.1", description="an address to listen on")
+    embedded_port: Port = Field(default=1883, description="a port, 0 to 65535")
+    embedded_ws_port: Port = Field(default=8083, description="a port, 0 to 65535")
+    embedded_hold_pubacks: bool = Field(default=True, description="true or false")
+    http_host: str = Field(default="127.0.0.1", description="an address to listen on")
+    http_port: Port = Field(default=8080, description="a port, 0 to 65535")
+    jwt_secret: SecretStr | None = Field(default=None, description=f"a secret of at least {_MIN_SECRET_BYTES} bytes")
+    jwt_keys: Path | None = Field(default=None, description="a JWKS file that can be read")
     jwt_algorithms: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("HS256",), description="algorithms separated by commas, of HS256, HS384, HS512, RS256, ES256, EdDSA"
+        default=("HS256",), description="algorithms separated by commas, of HS256, HS384, HS512, RS256, ES256, EdDSA"
     )
-    token_max_lifetime: str = Field("400d", description="a time such as 400d, 12h, 30m or 90s")
-    enrol: Literal["open", "closed"] = Field("open", description="open or closed")
-    stale_after: Seconds = Field(900.0, description="seconds, over 0")
-    offline_grace: Annotated[float, Field(ge=0, le=_MAX_S)] = Field(10.0, description="seconds, 0 or more")
-    state_interval: Seconds = Field(5.0, description="seconds, over 0")
-    sweep_interval: Seconds = Field(5.0, description="seconds, over 0")
-    republish_interval: Seconds = Field(300.0, description="seconds, over 0")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
-    log_format: Literal["text", "json"] = Field("text", description="text or json")
+    token_max_lifetime: str = Field(default="400d", description="a time such as 400d, 12h, 30m or 90s")
+    enrol: Literal["open", "closed"] = Field(default="open", description="open or closed")
+    stale_after: Seconds = Field(default=900.0, description="seconds, over 0")
+    offline_grace: Annotated[float, Field(ge=0, le=_MAX_S)] = Field(default=10.0, description="seconds, 0 or more")
+    state_interval: Seconds = Field(default=5.0, description="seconds, over 0")
+    sweep_interval: Seconds = Field(default=5.0, description="seconds, over 0")
+    republish_interval: Seconds = Field(default=300.0, description="seconds, over 0")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="debug, info, warning or error"
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="text or json")
 
     @classmethod
     def settings_customise_sources(
@@ -171,15 +175,6 @@ class Loaded:
     warnings: tuple[str, ...]
 
 
-class Shown(NamedTuple):
-    """One setting as the operator may see it: secrets are masked."""
-
-    name: str
-    value: str | None
-    origin: str
-    meaning: str
-
-
 def load() -> Settings:
     """Return the settings in force; raise `BadSetting`, which names the one that is wrong."""
     return load_with_origins().settings
@@ -218,15 +213,8 @@ def notify_socket() -> str:
     return os.environ.get("NOTIFY_SOCKET", "")
 
 
-def show(loaded: Loaded) -> list[Shown]:
-    """Return every setting as the operator may see it."""
-    return [
-        Shown(_variable(field), masked(loaded.settings, field), loaded.origins[field], info.description or "")
-        for field, info in Settings.model_fields.items()
-    ]
-
-
-def _variable(field: str) -> str:
+def variable(field: str) -> str:
+    """Return the name of FIELD in the environment."""
     return PREFIX + field.upper()
 
 
@@ -259,7 +247,7 @@ def _from_toml(path: Path) -> dict[str, Any]:
 
 def _near(field: str) -> str:
     close = difflib.get_close_matches(field, Settings.model_fields, n=1)
-    return f"; did you mean {_variable(close[0])}?" if close else ""
+    return f"; did you mean {variable(close[0])}?" if close else ""
 
 
 def _strangers(names: list[str]) -> list[str]:
@@ -274,29 +262,4 @@ def _strangers(names: list[str]) -> list[str]:
 
 def _explain(error: ValidationError, origins: dict[str, str]) -> str:
     field = str(error.errors(include_url=False, include_input=False)[0]["loc"][0])
-    return f"{_variable(field)} (from {origins[field]}) must be {Settings.model_fields[field].description}"
-
-
-def masked(settings: Settings, field: str) -> str | None:
-    """Return the value of FIELD as an operator may see it."""
-    match field:
-        case "database_url":
-            return _without_password(settings.database)
-        case "broker_url":
-            return _without_password(settings.broker)
-        case "jwt_algorithms":
-            return ",".join(settings.jwt_algorithms)
-    value = getattr(settings, field)
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    userinfo, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{userinfo.partition(':')[0]}:***@{host}"))
+    return f"{variable(field)} (from {origins[field]}) must be {Settings.model_fields[field].description}"

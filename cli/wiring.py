@@ -87,6 +87,11 @@ def keys(settings: Settings) -> tuple[Key, ...]:
             found = tokens.keys_from_jwks(settings.jwt_keys.read_text("utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise BadSetting(f"FIELDBEAT_JWT_KEYS: {settings.jwt_keys} cannot be read: {error}") from None
+        if not any(key.algorithm in settings.jwt_algorithms for key in found):
+            named = ", ".join(sorted({key.algorithm for key in found}))
+            raise BadSetting(
+                f"FIELDBEAT_JWT_ALGORITHMS must name an algorithm of the keys in FIELDBEAT_JWT_KEYS: {named}"
+            )
     if settings.jwt_secret is not None or (not found and "HS256" in settings.jwt_algorithms):
         found = (*found, Key.from_secret(secret(settings)))
     return found
@@ -139,6 +144,10 @@ def ready_engine(settings: Settings) -> Engine:
 
     made = engine(settings)
     at = database.schema_revision(made)
+    if at is not None and at > database.REVISION:
+        raise StoreFailed(
+            f"the database's schema is at {at}, newer than this version's {database.REVISION}: use the newer version"
+        )
     if at != database.REVISION:
         if at is not None and made.dialect.name != "sqlite":
             raise StoreFailed(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from cli import output
+from cli.masking import show
 from cli.options import AsJson
 from cli.output import Column
-from cli.settings import load_with_origins, show
+from cli.settings import load_with_origins
 
 
 def config(as_json: AsJson = False) -> None:

@@ -11,8 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from cli import output, settings, wiring
 from cli.options import AsJson, duration
 from cli.output import Column
-from ingest.database import REVISION, schema_revision
-from models.errors import BadSetting, NotFound, StoreFailed
+from ingest import database
+from ingest import prune as retention
+from models.errors import NotFound, StoreFailed
 from models.queries import ACTIVITY, DEVICE, EVENT, HISTORY, PRESENCE, SESSION, STATUS, USER
 
 _ORPHANS = {
@@ -36,9 +37,7 @@ class Found(NamedTuple):
 
 def upgrade() -> None:
     """Bring the database's schema up to date."""
-    from ingest.database import upgrade as migrate
-
-    before, after = migrate(wiring.engine(settings.load()))
+    before, after = database.upgrade(wiring.engine(settings.load()))
     changed = before != after
     output.out(
         f"the schema went from {before or 'nothing'} to {after}" if changed else f"the schema is {after} already"
@@ -51,11 +50,11 @@ def check(as_json: AsJson = False) -> None:
     findings: list[Found] = []
     try:
         opened = wiring.engine(chosen)
-        revision = schema_revision(opened)
+        revision = database.schema_revision(opened)
         if revision is None:
             raise NotFound("the database is empty: run `fieldbeat db upgrade`")
-        current = revision == REVISION
-        findings.append(Found("schema", current, revision if current else f"{revision}, not {REVISION}"))
+        current = revision == database.REVISION
+        findings.append(Found("schema", current, revision if current else f"{revision}, not {database.REVISION}"))
         with opened.connect() as connection:
             findings.extend(_file(connection))
             findings.extend(_references(connection))
@@ -94,15 +93,9 @@ def prune(
 ) -> None:
     """Remove old history, logs, confirmed events and refused messages; the present state stays as it is."""
     chosen = settings.load()
-    age = duration("--older-than", older_than)
-    from ingest.prune import prune as remove
-
-    try:
-        before = wiring.now() - age
-    except OverflowError:
-        raise BadSetting(f"--older-than: {older_than} is before all times") from None
+    before = wiring.now() - duration("--older-than", older_than)
     with output.progress("pruning") as tell:
-        removed = remove(wiring.ready_engine(chosen), before, dry_run=dry_run, progress=tell)
+        removed = retention.prune(wiring.ready_engine(chosen), before, dry_run=dry_run, progress=tell)
     if as_json:
         result: dict[str, Any] = {"dryRun": dry_run, "rows": removed}
         output.out_json(result)

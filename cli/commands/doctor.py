@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from broker.mqtt_link import probe
 from cli import output, settings, wiring
+from cli.masking import masked
 from cli.options import AsJson
 from cli.output import Column
 from cli.quantities import age_text, time_text
@@ -48,6 +49,8 @@ def doctor(as_json: AsJson = False) -> None:
     """Check settings, keys, clock, database, broker, queue and listening: exit status 1 if something does not work."""
     loaded = settings.load_with_origins()
     chosen = loaded.settings
+    # What the probe would log is in the table.
+    output.start_logging("debug" if chosen.log_level == "debug" else "critical", chosen.log_format)
     checks = [_settings(loaded), _files(chosen), _keys(chosen), *_database(chosen), _broker(chosen)]
     if as_json:
         output.out_json([one._asdict() for one in checks])
@@ -139,7 +142,7 @@ def _queue(connection: Connection, now: datetime, republish_interval_s: float) -
 
 
 def _broker(chosen: Settings) -> Check:
-    where = settings.masked(chosen, "broker_url")
+    where = masked(chosen, "broker_url")
     try:
         trouble = probe(chosen.broker, wiring.service_username(chosen), wiring.service_token(chosen))
     except FieldbeatError as error:
