@@ -1,0 +1,1 @@
+"""The virtual devices: a fleet that drives about, and recorded positions that are played again."""
