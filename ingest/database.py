@@ -85,24 +85,23 @@ def _alembic(connection: Connection) -> Config:
 
 def upgrade(engine: Engine, revision: str = "head") -> tuple[str | None, str | None]:
     """Bring the schema up to REVISION; return the revisions before and after."""
-    from alembic import command
-
-    return _migrate(engine, command.upgrade, revision)
+    return _migrate(engine, "upgrade", revision)
 
 
 def downgrade(engine: Engine, revision: str) -> tuple[str | None, str | None]:
     """Take the schema back to REVISION; return the revisions before and after."""
+    return _migrate(engine, "downgrade", revision)
+
+
+def _migrate(engine: Engine, move: str, revision: str) -> tuple[str | None, str | None]:
+    # Alembic reports its own plug-ins as soon as it is imported.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command
 
-    return _migrate(engine, command.downgrade, revision)
-
-
-def _migrate(engine: Engine, move: Any, revision: str) -> tuple[str | None, str | None]:  # noqa: ANN401 Alembic's untyped commands
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
         with engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
             before = current_revision(connection)
-            move(_alembic(connection), revision)
+            getattr(command, move)(_alembic(connection), revision)
             return before, current_revision(connection)
     except DBAPIError as error:
         raise StoreFailed(f"the database cannot be migrated: {error.orig}") from None

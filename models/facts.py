@@ -184,7 +184,9 @@ def latest(mine: datetime | None, other: datetime | None) -> datetime | None:
 
 
 def newest_fix(mine: Fix | None, other: Fix | None) -> Fix | None:
-    return other if mine is None or (other is not None and other.rank > mine.rank) else mine
+    if mine is None or other is None:
+        return other if mine is None else mine
+    return other if other.stamp > mine.stamp or (other.stamp == mine.stamp and other.rank > mine.rank) else mine
 
 
 def newest_battery(mine: Battery | None, other: Battery | None) -> Battery | None:

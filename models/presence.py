@@ -212,13 +212,15 @@ NOTHING: tuple[Event, ...] = ()
 
 def advance(person: Person, signal: Signal, terms: Terms) -> tuple[Person, tuple[Event, ...]]:
     """Return PERSON after SIGNAL, and what to announce: first what the time up to it has changed, then what it says itself."""
+    lapsed = NOTHING
+    if person.due is not None and signal.received >= person.due:
+        person, lapsed = settle(person, signal.received, terms)
     if type(signal) is Heard and _only_renews(person, signal):
         sessions = dict(person.sessions)
         key = signal.device, signal.session
         sessions[key] = renewed(sessions[key], signal)
-        return replace(person, sessions=sessions), NOTHING
+        return replace(person, sessions=sessions), lapsed
     moment = _no_earlier_than_announced(signal.received, person.announced)
-    person, lapsed = settle(person, moment, terms)
     person, changed = settle(absorb(person, signal), moment, terms)
     return person, lapsed + changed
 
