@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ class Part:
     """Something that runs in a thread until it is told to stop."""
 
     name: str
-    run: Callable[[], None]
+    run: Callable[[], object]
     stop: Callable[[], None]
 
 
@@ -36,7 +37,7 @@ class Service:
     stopping: threading.Event = field(default_factory=threading.Event)
     failure: BaseException | None = None
 
-    def add(self, name: str, run: Callable[[], None], stop: Callable[[], None]) -> None:
+    def add(self, name: str, run: Callable[[], object], stop: Callable[[], None]) -> None:
         self.parts.append(Part(name, run, stop))
 
     def run(self, ready: Callable[[], None]) -> None:
@@ -52,9 +53,10 @@ class Service:
         notify("READY=1")
         self.stopping.wait()
         notify("STOPPING=1")
+        deadline = time.monotonic() + DRAIN_S
         for part, thread in zip(self.parts, threads, strict=True):
             part.stop()
-            thread.join(DRAIN_S / len(threads))
+            thread.join(max(0.0, deadline - time.monotonic()))
         if self.failure is not None:
             raise self.failure
 

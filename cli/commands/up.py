@@ -32,7 +32,7 @@ def up(simulate: Simulate = 0) -> None:
     try:
         link = LocalLink(broker)
         if simulate:
-            _add_fleet(service, settings, simulate)
+            _add_fleet(service, settings, simulate, broker.addresses.tcp)
         running.add_ingest(service, settings, engine, link, metrics, jobs=True)
         service.add("revocations", watch.run, watch.stop)
         service.run(lambda: _greet(settings, broker.addresses.tcp, broker.addresses.websocket, simulate))
@@ -40,11 +40,12 @@ def up(simulate: Simulate = 0) -> None:
         broker.stop()
 
 
-def _add_fleet(service: Service, settings: Settings, devices: int) -> None:
+def _add_fleet(service: Service, settings: Settings, devices: int, address: tuple[str, int]) -> None:
     from cli.fleet.run import FleetOptions, run_fleet
 
     stop = threading.Event()
-    service.add("fleet", lambda: run_fleet(FleetOptions.of(settings, _COMPANY, devices), stop), stop.set)
+    options = FleetOptions.of(settings, _COMPANY, devices, broker_url=f"mqtt://{address[0]}:{address[1]}")
+    service.add("fleet", lambda: run_fleet(options, stop), stop.set)
 
 
 def _greet(settings: Settings, tcp: tuple[str, int], websocket: tuple[str, int] | None, simulate: int) -> None:

@@ -185,7 +185,8 @@ class Line:
             self._client.connect(self._endpoint.host, self._endpoint.port, self._keepalive_s)
         except OSError as error:
             self._connecting_since_s = None
-            raise LinkLost(f"{self._endpoint.host}:{self._endpoint.port}: {error.strerror or error}") from None
+            at = f"{self._endpoint.host}:{self._endpoint.port}"
+            raise LinkLost(f"no broker answers at {at}: {error.strerror or error}") from None
 
     def publish(self, topic: str, payload: bytes) -> None:
         """Send one message at QoS 1."""
