@@ -43,6 +43,8 @@ class Options:
     username: str = "fieldbeat"
     persistent: bool = True
     will: tuple[str, bytes] | None = None
+    share: str | None = None
+    """The name of a shared subscription [MQTT5-4.8.2]: the broker then gives each message to one of its members."""
     keepalive_s: int = 30
     inbox: int = 10_000
 
@@ -124,8 +126,12 @@ class _Connection:
     def subscribe(self, filters: Sequence[str]) -> None:
         if not filters:
             return
+        share = self._link.options.share
         if self.protocol == MQTTProtocolVersion.MQTTv5:
-            self.client.subscribe([(pattern, SubscribeOptions(qos=1)) for pattern in filters])
+            prefix = "" if share is None else f"$share/{share}/"
+            self.client.subscribe([(prefix + pattern, SubscribeOptions(qos=1)) for pattern in filters])
+        elif share is not None:
+            self.refusal = "several workers need a broker that speaks MQTT 5"
         else:
             self.client.subscribe([(pattern, 1) for pattern in filters])
 

@@ -172,7 +172,14 @@ def revocations(on: Engine) -> Revocations:
         return Revocations(*queries.revocations(connection))
 
 
-def link(settings: Settings, client_id: str, *, persistent: bool, will: tuple[str, bytes] | None = None) -> MqttLink:
+def link(
+    settings: Settings,
+    client_id: str,
+    *,
+    persistent: bool,
+    will: tuple[str, bytes] | None = None,
+    share: str | None = None,
+) -> MqttLink:
     """Return a link to the configured broker; it connects by itself, and again whenever it is lost."""
     from broker.mqtt_link import MqttLink, Options
 
@@ -184,6 +191,7 @@ def link(settings: Settings, client_id: str, *, persistent: bool, will: tuple[st
             username=service_username(settings),
             persistent=persistent,
             will=will,
+            share=share,
         )
     )
 

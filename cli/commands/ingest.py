@@ -1,35 +1,90 @@
-"""`fieldbeat ingest`: the pipe against the configured broker."""
+"""`fieldbeat ingest`: the pipe against the configured broker, in one process or several."""
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 from typing import Annotated
 
 import typer
 
 from cli import output, running, wiring
 from cli.service import Service
-from cli.settings import load
+from cli.settings import Settings, load
 from ingest.metrics import Metrics
 from ingest.outbox import OFFLINE_NOTICE
 from models.topics import SERVICE
 
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        max=64,
+        help="Share the load among so many processes here, and with those on other hosts that have this option too.",
+    ),
+]
 NoJobs = Annotated[bool, typer.Option("--no-jobs", help="Leave the scheduled jobs to another process.")]
+Number = Annotated[int | None, typer.Option("--number", hidden=True)]
 
 CLIENT_ID = "fieldbeat:ingest"
 """Always the same, so that the broker keeps what comes while nobody is there."""
+SHARE = "fieldbeat"
+"""The name of the shared subscription."""
 
 
-def ingest(no_jobs: NoJobs = False) -> None:
-    """Take messages from the configured broker and store them, until Ctrl-C."""
+def ingest(workers: Workers = None, no_jobs: NoJobs = False, number: Number = None) -> None:
+    """Take messages from the configured broker and store them, until Ctrl-C.
+
+    With --workers the broker shares the messages out (it has to speak MQTT 5, as Mosquitto does); the result is the same.
+    """
     settings = load()
     output.start_logging(settings.log_level, settings.log_format)
+    if workers is None:
+        _ingest(settings, CLIENT_ID, None, jobs=not no_jobs)
+    elif number is None and workers > 1:
+        wiring.ready_engine(settings).dispose()
+        _supervise(workers, no_jobs=no_jobs)
+    else:
+        client_id = f"{CLIENT_ID}-{socket.gethostname()}-{number or 1}"
+        _ingest(settings, client_id, SHARE, jobs=not no_jobs)
+
+
+def _ingest(settings: Settings, client_id: str, share: str | None, *, jobs: bool) -> None:
     engine = wiring.ready_engine(settings)
-    link = wiring.link(settings, CLIENT_ID, persistent=True, will=(SERVICE, OFFLINE_NOTICE))
+    link = wiring.link(
+        settings, client_id, persistent=True, will=None if share else (SERVICE, OFFLINE_NOTICE), share=share
+    )
     service = Service()
-    running.add_ingest(service, settings, engine, link, Metrics(), jobs=not no_jobs)
+    running.add_ingest(service, settings, engine, link, Metrics(), jobs=jobs)
+    service.run(_greet)
 
-    def greet() -> None:
-        output.out("ready")
-        output.flush()
 
-    service.run(greet)
+def _greet() -> None:
+    output.out("ready")
+    output.flush()
+
+
+def _supervise(workers: int, *, no_jobs: bool) -> None:
+    """Run so many processes, and end with the first of them that ends."""
+    service = Service()
+    for number in range(1, workers + 1):
+        words = [sys.executable, "-m", "cli.main", "ingest", "--workers", str(workers), "--number", str(number)]
+        child = _Child([*words, "--no-jobs"] if no_jobs else words)
+        service.add(f"worker {number}", child.run, child.stop)
+    service.run(_greet)
+
+
+class _Child:
+    """One worker process; it prints on standard error alone."""
+
+    def __init__(self, words: list[str]) -> None:
+        self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 our own command
+
+    def run(self) -> None:
+        """Wait until it ends, which is an error as long as nobody stopped it."""
+        self._process.wait()
+
+    def stop(self) -> None:
+        self._process.terminate()
