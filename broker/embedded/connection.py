@@ -144,7 +144,7 @@ class Connection:
         else:
             self._wire.abort()
         exchange.counters.closed[reason] += 1
-        log.info("connection ended: %s", reason, extra={"action": "connection_ended", "client_id": self.client_id})
+        log.debug("connection ended: %s", reason, extra={"action": "connection_ended", "client_id": self.client_id})
         exchange.leave(session)
         if connect.will is not None and reason not in (Closing.DISCONNECT, Closing.STOPPED):
             exchange.publish_will(connect.will)

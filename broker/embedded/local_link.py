@@ -43,6 +43,8 @@ _Chunks = SimpleQueue[list[_Entry] | None]
 class _Consumer:
     """The link's side in the broker's thread: a subscriber whose queue another thread reads in chunks."""
 
+    local = True
+
     def __init__(self, exchange: Exchange, capacity: int, clock: Callable[[], datetime]) -> None:
         self.claims = _CLAIMS
         self.filters: dict[str, int] = {}

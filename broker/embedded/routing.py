@@ -21,6 +21,8 @@ class Subscriber(Protocol):
 
     claims: Claims
     filters: dict[str, int]
+    local: bool
+    """Whether it is the worker of this very process."""
 
     def offer(self, message: Message, qos: int, hold: Hold | None) -> None:
         """Queue one copy of MESSAGE; never waits."""
@@ -106,8 +108,10 @@ class Router:
         for node in self._matching(topic.split("/")):
             for subscriber, qos in node.subscribers.items():
                 found[subscriber] = max(qos, found.get(subscriber, 0))
+        # With a worker of our own its word is enough: a session that another one left behind must not hold everybody up.
+        own = any(subscriber.local for subscriber in found)
         targets = tuple(
-            Target(subscriber, qos, stored and qos > 0 and subscriber.claims.role is Role.SERVICE)
+            Target(subscriber, qos, stored and qos > 0 and _consumes(subscriber, only_local=own))
             for subscriber, qos in found.items()
             if access.may_receive(subscriber.claims, topic)
         )
@@ -127,3 +131,7 @@ class Router:
             yield node
             if _ALL in node.children:
                 yield node.children[_ALL]
+
+
+def _consumes(subscriber: Subscriber, *, only_local: bool) -> bool:
+    return subscriber.local or (subscriber.claims.role is Role.SERVICE and not only_local)

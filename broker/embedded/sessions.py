@@ -42,6 +42,8 @@ class Outlet(Protocol):
 class Session:
     """One client's session [MQTT-3.1.2.4]. It is in the broker's memory alone."""
 
+    local = False
+
     def __init__(self, client_id: str, claims: Claims, limits: Limits, counters: Counters, *, clean: bool) -> None:
         self.client_id = client_id
         self.claims = claims

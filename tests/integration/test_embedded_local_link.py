@@ -195,3 +195,15 @@ def test_a_stopped_broker_has_no_spell_and_takes_nothing() -> None:
         link.close()
         with pytest.raises(LinkLost):
             LocalLink(lab.broker)
+
+
+def test_a_session_that_another_worker_left_behind_holds_nobody_up(lab: Lab, link: LocalLink) -> None:
+    stray = lab.service("fieldbeat:ingest", clean=False)
+    stray.send(subscribe(1, *((pattern, 1) for pattern in topics.INGEST_FILTERS)))
+    assert stray.answer() is not None
+    stray.close()
+    deliveries = link.deliveries(topics.INGEST_FILTERS, 5)
+    device = lab.device()
+    device.send(publish(PRESENCE, b"a", 1, 1))
+    take(deliveries, 1)[0].ack()
+    assert device.answer() == Packet(0x40, b"\x00\x01")

@@ -25,6 +25,8 @@ FILTERS = st.lists(st.one_of(LEVELS, st.just("+")), max_size=4).flatmap(
 class Nobody:
     """A subscriber that only has a role."""
 
+    local = False
+
     def __init__(self, role: Role, company: str = "a") -> None:
         self.claims = Claims(company, "u", role, datetime.max.replace(tzinfo=UTC))
         self.filters: dict[str, int] = {}
