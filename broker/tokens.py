@@ -23,6 +23,7 @@ MIN_SECRET_BYTES = 32
 MAX_TOKEN_CHARS = 8 * 1024
 """Longer tokens are refused unread: none of ours has a tenth of it."""
 
+_LAST_TIME = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _BY_KEY_TYPE = {"oct": "HS256", "RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}
 
 
@@ -48,6 +49,8 @@ def keys_from_jwks(text: str) -> tuple[Key, ...]:
     """Return the keys of a JWK Set [RFC 7517]; every one needs a `kid`. Raise `BadSetting` for anything else."""
     try:
         entries = json.loads(text)["keys"]
+        if not all(isinstance(entry, dict) and isinstance(entry.get("kid"), str) for entry in entries):
+            raise ValueError("every key needs a kid")
         return tuple(_key_from_jwk(entry) for entry in entries)
     except (ValueError, KeyError, TypeError, jwt.PyJWTError) as error:
         raise BadSetting(f"the JWKS file holds no usable key set: {error}") from None
@@ -162,6 +165,8 @@ def _time(value: object) -> datetime | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TokenRefused("a time is no number")
+    if not 0 <= value < _LAST_TIME:
+        raise TokenRefused("a time outside the calendar")
     return datetime.fromtimestamp(value, UTC)
 
 

@@ -7,15 +7,10 @@ import threading
 from sqlalchemy import Engine
 
 from broker.link import Link
-from broker.revocation_watch import RevocationWatch
 from cli import wiring
 from cli.service import Service
 from cli.settings import Settings
 from ingest.metrics import Metrics
-
-
-def revocation_watch(engine: Engine) -> RevocationWatch:
-    return RevocationWatch(lambda: wiring.revocations(engine))
 
 
 def add_ingest(
@@ -30,6 +25,9 @@ def add_ingest(
     if jobs:
         schedule = wiring.jobs(settings, engine, store, outbox, metrics, name)
         service.add("jobs", schedule.run, schedule.stop)
+    if settings.revocations_file is not None:
+        watch = wiring.revocation_watch(settings, engine)
+        service.add("revocations", watch.run, watch.stop)
     service.add("outbox", outbox.run, outbox.stop)
     add_closing(service, link)
 

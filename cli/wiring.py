@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from broker.embedded import EmbeddedBroker
     from broker.link import Link
     from broker.mqtt_link import MqttLink
+    from broker.revocation_watch import RevocationWatch
     from ingest.jobs import Jobs
     from ingest.metrics import Metrics
     from ingest.outbox import Outbox
@@ -170,6 +171,15 @@ def revocations(on: Engine) -> Revocations:
 
     with Dialect(on).reading() as connection:
         return Revocations(*queries.revocations(connection))
+
+
+def revocation_watch(settings: Settings, on: Engine) -> RevocationWatch:
+    """Return what keeps revocations at hand, and in the file that Mosquitto's plug-in reads where there is one."""
+    from broker.mosquitto.revocations import publish
+    from broker.revocation_watch import RevocationWatch
+
+    path = settings.revocations_file
+    return RevocationWatch(lambda: revocations(on), None if path is None else lambda revoked: publish(path, revoked))
 
 
 def link(

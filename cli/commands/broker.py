@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli import output, running, wiring
+from cli import output, wiring
 from cli.service import Service
 from cli.settings import load
 
@@ -11,7 +11,7 @@ def broker() -> None:
     """Run the embedded broker alone, until Ctrl-C; `fieldbeat ingest` connects to it."""
     settings = load()
     output.start_logging(settings.log_level, settings.log_format)
-    watch = running.revocation_watch(wiring.ready_engine(settings))
+    watch = wiring.revocation_watch(settings, wiring.ready_engine(settings))
     server = wiring.embedded_broker(settings, watch.covers)
     server.start()
     service = Service()

@@ -26,7 +26,7 @@ def up(simulate: Simulate = 0) -> None:
     output.start_logging(settings.log_level, settings.log_format)
     engine = wiring.ready_engine(settings)
     service, metrics = Service(), Metrics()
-    watch = running.revocation_watch(engine)
+    watch = wiring.revocation_watch(settings, engine)
     broker = wiring.embedded_broker(settings, watch.covers)
     broker.start()
     try:
