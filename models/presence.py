@@ -123,6 +123,7 @@ def lease(session: Session, terms: Terms) -> Lease | None:
 
 def standing(person: Person, now: datetime, terms: Terms) -> Standing:
     """Return what is true of PERSON at NOW (rule 3)."""
+    now = _no_earlier_than_announced(now, person.announced)
     holding: list[tuple[Session, Lease]] = []
     over: list[tuple[Lease, Session]] = []
     for session in person.sessions.values():
@@ -150,6 +151,15 @@ def standing(person: Person, now: datetime, terms: Terms) -> Standing:
         due=min(ends if text_due is None else [*ends, text_due], default=None),
         devices=_devices(person, [session for session, _ in holding]),
     )
+
+
+def _no_earlier_than_announced(now: datetime, was: Announced) -> datetime:
+    """Return NOW, or when the last change took effect: a late signal or a clock that is behind takes back nothing (contract 4.5)."""
+    if was.since is not None and was.since > now:
+        now = was.since
+    if was.message_updated is not None and was.message_updated > now:
+        now = was.message_updated
+    return now
 
 
 def _verdict(
@@ -185,7 +195,7 @@ def _text_at(text: Text | None, now: datetime) -> tuple[str | None, datetime | N
     """Return the message, when it was updated, and when it runs out."""
     if text is None:
         return None, None, None
-    if text.until is not None and text.until <= now:
+    if text.until is not None and text.until <= max(now, text.set_at):
         return None, max(text.until, text.set_at), None
     return text.message, text.set_at, text.until
 
@@ -220,14 +230,8 @@ def advance(person: Person, signal: Signal, terms: Terms) -> tuple[Person, tuple
         key = signal.device, signal.session
         sessions[key] = renewed(sessions[key], signal)
         return replace(person, sessions=sessions), lapsed
-    moment = _no_earlier_than_announced(signal.received, person.announced)
-    person, changed = settle(absorb(person, signal), moment, terms)
+    person, changed = settle(absorb(person, signal), signal.received, terms)
     return person, lapsed + changed
-
-
-def _no_earlier_than_announced(received: datetime, was: Announced) -> datetime:
-    """Return when a signal takes effect: a late one does not take back what time has changed since (contract 4.5)."""
-    return max(time for time in (received, was.since, was.message_updated) if time is not None)
 
 
 def _only_renews(person: Person, signal: Heard) -> bool:
@@ -250,6 +254,7 @@ def _only_renews(person: Person, signal: Heard) -> bool:
 
 def settle(person: Person, now: datetime, terms: Terms) -> tuple[Person, tuple[Event, ...]]:
     """Return PERSON with what is true at NOW as announced, and the events that announce the difference (rule 5)."""
+    now = _no_earlier_than_announced(now, person.announced)
     person, silent = _lapse(person, now, terms)
     truth, was = standing(person, now, terms), person.announced
     told: list[Event] = []
