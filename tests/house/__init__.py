@@ -1,1 +1,1 @@
-"""The house itself: imports, documents and examples are true."""
+"""Checks that imports, documents and examples are true."""
