@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -57,6 +58,9 @@ class Settings(BaseSettings):
     embedded_hold_pubacks: bool = Field(default=True, description="true or false")
     http_host: str = Field(default="127.0.0.1", description="an address to listen on")
     http_port: Port = Field(default=8080, description="a port, 0 to 65535")
+    ws_url: str | None = Field(default=None, description="what browsers connect to: ws://HOST[:PORT]/PATH or wss://…")
+    tile_url: str | None = Field(default=None, description="https://HOST/PATH with {z}, {x} and {y}, or http://…")
+    tile_attribution: str = Field(default="", max_length=200, description="plain text: whose tiles they are")
     jwt_secret: SecretStr | None = Field(default=None, description=f"a secret of at least {_MIN_SECRET_BYTES} bytes")
     jwt_keys: Path | None = Field(default=None, description="a JWKS file that can be read")
     jwt_algorithms: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -116,6 +120,19 @@ class Settings(BaseSettings):
     def _readable(cls, value: Path | None) -> Path | None:
         if value is not None and not os.access(value, os.R_OK):
             raise ValueError("no such file")
+        return value
+
+    @field_validator("ws_url", "tile_url")
+    @classmethod
+    def _usable_in_a_page(cls, value: str | None, info: ValidationInfo) -> str | None:
+        # The host of either stands in the page's policy, so that nothing else may.
+        schemes, holes = (("ws", "wss"), ()) if info.field_name == "ws_url" else (("http", "https"), ("{z}", "{x}", "{y}"))
+        if value is not None and (
+            urlsplit(value).scheme not in schemes
+            or re.fullmatch(r"\w+://[\w.{}:\[\]-]+(/[!-~]*)?", value, re.ASCII) is None
+            or not all(hole in value for hole in holes)
+        ):
+            raise ValueError("no such URL")
         return value
 
     @field_validator("token_max_lifetime")

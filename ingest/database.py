@@ -54,7 +54,7 @@ def _sqlite(url: URL) -> Engine:
             "journal_mode=WAL",
             "synchronous=FULL",
             "foreign_keys=ON",
-            "cache_size=-65536",
+            "cache_size=-16384",
             "temp_store=MEMORY",
         ):
             connection.execute(f"PRAGMA {pragma}").close()
@@ -69,7 +69,9 @@ def _sqlite(url: URL) -> Engine:
 
 def _postgresql(url: URL) -> Engine:
     try:
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        # In another zone the server would answer with times outside the years 1 to 9999, which Python cannot hold.
+        options = {"connect_timeout": 10, "options": "-c timezone=UTC"}
+        return create_engine(url, pool_pre_ping=True, connect_args=options)
     except (ModuleNotFoundError, NoSuchModuleError):
         raise BadSetting("FIELDBEAT_DATABASE_URL: PostgreSQL needs `pip install 'fieldbeat[postgresql]'`") from None
 

@@ -135,6 +135,5 @@ def _status(company: str, user: str, delivery: Delivery) -> Decoded:
     _check_names(company, user, payload)
     message = payload.message or None
     text = Text(delivery.received_at, message, None if message is None else payload.until)
-    return Decoded(
-        company, user, delivery.received_at, Said(delivery.received_at, text), payload, digest(delivery.payload)
-    )
+    signal = Said(delivery.received_at, text)
+    return Decoded(company, user, delivery.received_at, signal, payload, digest(delivery.payload), delivery.payload)

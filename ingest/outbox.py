@@ -50,6 +50,8 @@ class Outbox:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._lock = threading.Lock()
+        # A job may relay while `run` does: the second waits, or everything would be said twice.
+        self._relaying = threading.Lock()
         self._moved: dict[int, float] = {}
         self._queue: list[tuple[float, int]] = []
         self._published: dict[int, float] = {}
@@ -90,16 +92,20 @@ class Outbox:
     def relay(self) -> bool:
         """Announce all that is due; return whether nothing was left over."""
         try:
-            spell = self._link.spell
-            if spell is None or not self._has_turn():
-                return False
-            self._greet(spell)
-            while self._relay_events() or self._relay_states():
-                if self._stop.is_set():
-                    return False
+            with self._relaying:
+                return self._relay()
         except (LinkLost, StoreFailed) as error:
             log.warning("%s; announcing again soon", error, extra={"action": "relay_paused"})
             return False
+
+    def _relay(self) -> bool:
+        spell = self._link.spell
+        if spell is None or not self._has_turn():
+            return False
+        self._greet(spell)
+        while self._relay_events() or self._relay_states():
+            if self._stop.is_set() or not self._has_turn():
+                return False
         return True
 
     def republish_all(self) -> None:
@@ -130,22 +136,25 @@ class Outbox:
         """In a new spell say that the service is there, and, where the broker kept nothing, all states again."""
         if spell is self._spell:
             return
+        if not self._say_service(online=True):
+            raise LinkLost("the broker did not confirm in time")
         first, self._spell = self._spell is None, spell
-        self._say_service(online=True)
         if first or not spell.resumed:
             self._all_after = 0
 
-    def _say_service(self, *, online: bool) -> None:
+    def _say_service(self, *, online: bool) -> bool:
+        """Say whether the service is there; return whether the broker has taken it."""
         said = {"online": True, "since": f"{self._clock():%Y-%m-%dT%H:%M:%SZ}", "version": self._version}
         payload = msgspec.json.encode(said) if online else OFFLINE_NOTICE
         try:
-            self._link.publish(topics.SERVICE, payload, retain=True).wait(_CONFIRM_S if online else 1.0)
+            return self._link.publish(topics.SERVICE, payload, retain=True).wait(_CONFIRM_S if online else 1.0)
         except LinkLost as error:
             log.warning("%s", error, extra={"action": "service_notice_lost"})
+            return False
 
     def _relay_events(self) -> bool:
         """Publish a page of events; return whether there may be more."""
-        rows = self._store.unconfirmed_events(self._clock(), _PAGE)
+        rows = self._store.unconfirmed_events(_PAGE)
         sent = []
         for row in rows:
             topic = Address(row["company"], Channel(row["channel"]), row["user"]).topic
@@ -162,13 +171,13 @@ class Outbox:
         user_ids = self._due_users()
         if not user_ids:
             return False
-        states = self._store.next_states(user_ids, self._clock())
-        now = time.monotonic()
-        with self._lock:
-            for user_id in user_ids:
-                self._moved.pop(user_id, None)
-                self._published[user_id] = now
-            self._forget(now)
+        # Whoever moves from here on is published again: the states may have been read before.
+        self._take(user_ids)
+        try:
+            states = self._store.next_states(user_ids, self._clock())
+        except StoreFailed:
+            self.tell(user_ids, behind=self._behind)
+            raise
         sent = []
         for user_id, state in states.items():
             topic = Address(state.company, Channel.STATE, state.user).topic
@@ -178,6 +187,15 @@ class Outbox:
         if len(confirmed) < len(sent):
             raise LinkLost("the broker did not confirm in time")
         return True
+
+    def _take(self, user_ids: Collection[int]) -> None:
+        """Note that USER_IDS are published now."""
+        now = time.monotonic()
+        with self._lock:
+            for user_id in user_ids:
+                self._moved.pop(user_id, None)
+                self._published[user_id] = now
+            self._forget(now)
 
     def _due_users(self) -> list[int]:
         changed = self._store.unpublished(_PAGE)

@@ -187,20 +187,20 @@ class Store:
                     index_elements=[TURN.c.job],
                     set_={"holder": new.excluded.holder, "until": new.excluded.until},
                     where=(TURN.c.until <= now) | (TURN.c.holder == holder),
-                ),
+                ).returning(TURN.c.job),
                 {"job": job, "holder": holder, "until": now + timedelta(seconds=for_s)},
             )
-            return taken.rowcount > 0
+            return taken.first() is not None
 
     def end_turns(self, holder: str) -> None:
         """Let others have the turns that are HOLDER's."""
         with self._writing() as connection:
             connection.execute(TURN.delete().where(TURN.c.holder == holder))
 
-    def unconfirmed_events(self, now: datetime, limit: int) -> list[RowMapping]:
+    def unconfirmed_events(self, limit: int) -> list[RowMapping]:
         """Return the oldest events that no broker has confirmed."""
         with self._dialect.reading() as connection:
-            return queries.unconfirmed_events(connection, 0, now, limit)
+            return queries.unconfirmed_events(connection, 0, None, limit)
 
     def unpublished(self, limit: int) -> list[int]:
         """Return users whose present state has not been published."""

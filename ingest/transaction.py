@@ -10,21 +10,20 @@ from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
-from sqlalchemy import Connection, Table, bindparam, func, insert, literal_column, tuple_, update
+from sqlalchemy import Connection, Table, bindparam, insert, update
 
-from ingest.decode import DEFAULT_DEVICE, Decoded, Rejected, digest, has_position
+from ingest.decode import DEFAULT_DEVICE, Decoded, Rejected, digest
 from ingest.dialect import Dialect
+from ingest.history import history_row, history_statement
 from ingest.register import DeviceName, Name, UserIds
 from models import presence, queries, topics
 from models.events import Event, channel_of, encode_event
-from models.facts import Ended, Heard, Reason, Said, Session, Worked
-from models.payloads import Presence
+from models.facts import Ended, Heard, Said, Session, Signal, Worked
 from models.presence import Person, Terms
-from models.queries import ACTIVITY, EVENT, HISTORY, PRESENCE, REJECTED, SESSION, STATUS, Loaded
+from models.queries import ACTIVITY, EVENT, PRESENCE, REJECTED, SESSION, STATUS, Loaded
 from models.rows import presence_row, session_row
 from models.succession import Key, needs_siblings
 
-_KIND = {Reason.CONNECTION_LOST: 1, Reason.SIGNED_OFF: 2, Reason.STALE_SESSION: 1, Reason.TOKEN_REVOKED: 2}
 _HEAD_BYTES = 256
 _TOPIC_CHARS = 256
 _REASON_CHARS = 240
@@ -98,7 +97,7 @@ class Transaction:
         self._find_repeats(batch)
 
     def _find_repeats(self, batch: Sequence[tuple[int, Decoded]]) -> None:
-        """Find which of the messages that give no time of their own were stored before (contract 4.6)."""
+        """Find which of the messages that are dated by their receipt were stored before (contract 4.6)."""
         wanted = {}
         for user_id, decoded in batch:
             key = session_key(decoded)
@@ -116,8 +115,8 @@ class Transaction:
         if key is not None:
             if needs_siblings(person.sessions, signal):
                 person = self._with_siblings(user_id, person, key[0])
-            if isinstance(signal, Heard) and _has_no_time(decoded):
-                if (user_id, key, decoded.message) in self._known:
+            if _has_no_time(decoded):
+                if isinstance(signal, Heard) and (user_id, key, decoded.message) in self._known:
                     signal = signal.repeated()
                 self._known.add((user_id, key, decoded.message))
             self._history.append((user_id, key, decoded))
@@ -126,7 +125,7 @@ class Transaction:
             person = presence.with_sessions(person, {key: Session(*key, first=decoded.received)}, keep=person.sessions)
         self._loaded.people[user_id] = person
         self._told.extend((user_id, event) for event in told)
-        self._log(user_id, decoded)
+        self._log(user_id, decoded, signal)
 
     def _with_siblings(self, user_id: int, person: Person, device: str) -> Person:
         """Return PERSON with all sessions of DEVICE."""
@@ -147,8 +146,8 @@ class Transaction:
         self._loaded.people[user_id] = person
         self._told.extend((user_id, event) for event in told)
 
-    def _log(self, user_id: int, decoded: Decoded) -> None:
-        match decoded.signal:
+    def _log(self, user_id: int, decoded: Decoded, signal: Signal) -> None:
+        match signal:
             case Heard(work=work, device=device) if work is not None:
                 said = repr((device, work.project, work.task)).encode()
                 self._activity.append(_activity_row(user_id, decoded, device, digest(said)))
@@ -215,20 +214,13 @@ class Transaction:
         if not self._history:
             return 0
         rows = [
-            _history_row(user_id, self._loaded.session_ids[user_id, key], decoded)
+            history_row(user_id, self._loaded.session_ids[user_id, key], decoded)
             for user_id, key, decoded in self._history
         ]
         # In the order of the key: SQLite is many times faster when neighbours are written together.
         rows.sort(key=lambda row: (row["user_id"], row["at"]))
-        return self._dialect.bulk("history", self._history_statement).execute(self._connection, rows)
-
-    def _history_statement(self) -> Any:  # noqa: ANN401 the dialect's INSERT
-        new = self._dialect.insert(HISTORY).values({column.name: bindparam(column.name) for column in HISTORY.c})
-        return new.on_conflict_do_update(
-            index_elements=[HISTORY.c.session_id, HISTORY.c.message],
-            set_={column: new.excluded[column] for column in _HISTORY_SAID},
-            where=_rank(new.excluded) > _rank(HISTORY.c),
-        )
+        statement = self._dialect.bulk("history", lambda: history_statement(self._dialect))
+        return statement.execute(self._connection, rows)
 
     def _insert_new(self, table: Table, rows: list[dict[str, Any]]) -> None:
         if rows:
@@ -251,15 +243,6 @@ class Transaction:
             "recorded_at": self._now,
             "payload": encode_event(event, event_id, company, user),
         }
-
-
-_HISTORY_SAID = ("at", "latitude", "longitude", "accuracy", "altitude", "speed", "heading", "battery")
-_NOWHERE: Any = literal_column("-999.0")
-
-
-def _rank(columns: Any) -> Any:  # noqa: ANN401 SQLAlchemy's collections of columns
-    """Which of two contents of one message is kept, whatever the order in which they came."""
-    return tuple_(columns.at, func.coalesce(columns.latitude, _NOWHERE), func.coalesce(columns.longitude, _NOWHERE))
 
 
 _UPDATE_SESSION = (
@@ -288,7 +271,8 @@ def session_key(decoded: Decoded) -> Key | None:
 
 
 def _has_no_time(decoded: Decoded) -> bool:
-    return isinstance(decoded.payload, Presence) and decoded.payload.at is None
+    """Whether DECODED is a heartbeat that is dated by its receipt: it gives no time, or one that is not believed."""
+    return isinstance(decoded.signal, Heard) and decoded.signal.stamp.at == decoded.received
 
 
 def _activity_row(user_id: int, decoded: Decoded, device: str | None, message: int) -> dict[str, Any]:
@@ -301,27 +285,6 @@ def _activity_row(user_id: int, decoded: Decoded, device: str | None, message: i
         "device": device,
         "project": work.project,  # type: ignore[union-attr] # likewise
         "task": work.task,  # type: ignore[union-attr] # likewise
-    }
-
-
-def _history_row(user_id: int, session_id: int, decoded: Decoded) -> dict[str, Any]:
-    payload = decoded.payload
-    assert isinstance(payload, Presence)  # noqa: S101 only presence messages have a session
-    here = has_position(payload)
-    return {
-        "user_id": user_id,
-        "at": payload.at or decoded.received,
-        "session_id": session_id,
-        "message": decoded.message,
-        "received_at": decoded.received,
-        "kind": 0 if payload.type == "heartbeat" else _KIND[Reason(payload.reason)],
-        "latitude": payload.latitude if here else None,
-        "longitude": payload.longitude if here else None,
-        "accuracy": payload.accuracy,
-        "altitude": payload.altitude,
-        "speed": payload.speed,
-        "heading": payload.heading,
-        "battery": payload.battery,
     }
 
 

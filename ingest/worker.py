@@ -71,12 +71,15 @@ class Worker:
                 return
 
     def _part_with(self, items: list[Item], error: StoreRefused) -> None:
-        """Store what can be stored one by one; what cannot is kept as refused, with the database's reason."""
+        """Store what can be stored, by halves; what cannot is kept as refused, with the database's reason."""
         if len(items) > 1:
-            for item in items:
-                self._write([item])
+            half = len(items) // 2
+            self._write(items[:half])
+            self._write(items[half:])
             return
-        [(delivery, _)] = items
+        [(delivery, outcome)] = items
+        if isinstance(outcome, Rejected):
+            raise error  # not even the refusal can be kept
         self._write([(delivery, Rejected(delivery.topic, delivery.payload, delivery.received_at, str(error)))])
 
     def _acknowledge(self, items: list[Item], written: Written) -> None:

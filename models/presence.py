@@ -260,7 +260,7 @@ def settle(person: Person, now: datetime, terms: Terms) -> tuple[Person, tuple[E
     told: list[Event] = []
     since = was.since
     if (truth.status is Status.OFFLINE) != (was.status is Status.OFFLINE):
-        since = _turned(truth, now, told)
+        since = _turned(truth, was, now, told)
     elif truth.status is Status.OFFLINE:
         since = truth.since
     elif truth.status is not was.status:
@@ -284,13 +284,15 @@ def settle(person: Person, now: datetime, terms: Terms) -> tuple[Person, tuple[E
     return replace(person, announced=announced, rev=rev, due=truth.due), (*silent, *told)
 
 
-def _turned(truth: Standing, now: datetime, told: list[Event]) -> datetime:
+def _turned(truth: Standing, was: Announced, now: datetime, told: list[Event]) -> datetime:
     """Announce that the user came or went; return since when."""
     if truth.status is not Status.OFFLINE:
         told.append(events.WentOnline(now, truth.device))
         return now
     since = truth.since or now
-    told.append(events.WentOffline(since, truth.device, truth.reason or Reason.CONNECTION_LOST))
+    # A newer session may turn out to have ended before its predecessor brought the user back: events do not go back in time.
+    at = since if was.since is None else max(since, was.since)
+    told.append(events.WentOffline(at, truth.device, truth.reason or Reason.CONNECTION_LOST))
     return since
 
 

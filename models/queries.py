@@ -157,6 +157,7 @@ def names(connection: Connection, user_ids: Collection[int]) -> dict[int, tuple[
             select(USER.c.id, COMPANY.c.name, USER.c.name, COMPANY.c.id)
             .join_from(USER, COMPANY)
             .where(USER.c.id.in_(some))
+            .order_by(USER.c.id)
         )
         found.update({row[0]: ((row[1], row[2]), row[3]) for row in connection.execute(rows)})
     return found
@@ -180,7 +181,8 @@ def _states(
 
 def unpublished(connection: Connection, limit: int) -> list[int]:
     """Return users whose present state has not been published."""
-    rows = select(PRESENCE.c.user_id).where(PRESENCE.c.rev > PRESENCE.c.published_rev).limit(limit)
+    changed = PRESENCE.c.rev > PRESENCE.c.published_rev
+    rows = select(PRESENCE.c.user_id).where(changed).order_by(PRESENCE.c.user_id).limit(limit)
     return list(connection.execute(rows).scalars())
 
 
@@ -196,16 +198,18 @@ def due_users(connection: Connection, now: datetime, limit: int) -> list[int]:
     return list(connection.execute(rows).scalars())
 
 
-def unconfirmed_events(connection: Connection, after: int, before: datetime, limit: int) -> list[RowMapping]:
-    """Return events recorded BEFORE a time that no broker has confirmed, in order, AFTER an id."""
+def unconfirmed_events(connection: Connection, after: int, before: datetime | None, limit: int) -> list[RowMapping]:
+    """Return events that no broker has confirmed, in order, AFTER an id, and recorded BEFORE a time if one is given."""
     rows = (
         select(EVENT.c.id, EVENT.c.channel, EVENT.c.payload, COMPANY.c.name.label("company"), USER.c.name.label("user"))
         .join_from(EVENT, USER, EVENT.c.user_id == USER.c.id)
         .join(COMPANY, EVENT.c.company_id == COMPANY.c.id)
-        .where(EVENT.c.confirmed_at.is_(None), EVENT.c.id > after, EVENT.c.recorded_at <= before)
+        .where(EVENT.c.confirmed_at.is_(None), EVENT.c.id > after)
         .order_by(EVENT.c.id)
         .limit(limit)
     )
+    if before is not None:
+        rows = rows.where(EVENT.c.recorded_at <= before)
     return list(connection.execute(rows).mappings())
 
 

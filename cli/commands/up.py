@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli import output, running, wiring
+from cli.commands.web import add_embedded_web
 from cli.service import Service
 from cli.settings import Settings, load
 from ingest.metrics import Metrics
@@ -19,7 +20,7 @@ _COMPANY = "demo"
 
 
 def up(simulate: Simulate = 0) -> None:
-    """Run the embedded broker, ingest and the scheduled jobs in one process, until Ctrl-C."""
+    """Run the embedded broker, ingest, the scheduled jobs and the web page in one process, until Ctrl-C."""
     from broker.embedded import LocalLink
 
     settings = load()
@@ -30,12 +31,13 @@ def up(simulate: Simulate = 0) -> None:
     broker = wiring.embedded_broker(settings, watch.covers)
     broker.start()
     try:
+        page = add_embedded_web(service, settings, broker, watch.covers, metrics)
         link = LocalLink(broker)
         if simulate:
             _add_fleet(service, settings, simulate, broker.addresses.tcp)
         running.add_ingest(service, settings, engine, link, metrics, jobs=True)
         service.add("revocations", watch.run, watch.stop)
-        service.run(lambda: _greet(settings, broker.addresses.tcp, broker.addresses.websocket, simulate))
+        service.run(lambda: _greet(settings, broker.addresses.tcp, broker.addresses.websocket, page.url, simulate))
     finally:
         broker.stop()
 
@@ -48,8 +50,9 @@ def _add_fleet(service: Service, settings: Settings, devices: int, address: tupl
     service.add("fleet", lambda: run_fleet(options, stop), stop.set)
 
 
-def _greet(settings: Settings, tcp: tuple[str, int], websocket: tuple[str, int] | None, simulate: int) -> None:
+def _greet(settings: Settings, tcp: tuple[str, int], websocket: tuple[str, int] | None, page: str, simulate: int) -> None:
     output.out("ready")
+    output.out(f"page       {page}")
     output.out(f"MQTT       mqtt://{tcp[0]}:{tcp[1]}")
     if websocket is not None:
         output.out(f"WebSocket  ws://{websocket[0]}:{websocket[1]}/mqtt")
