@@ -11,7 +11,7 @@ from hypothesis import settings
 REQUIRED = pytest.StashKey[bool]()
 """Whether FIELDBEAT_REQUIRE_SERVICES=1: what is not installed is then a failure."""
 
-settings.register_profile("fieldbeat", deadline=None, print_blob=True)
+settings.register_profile("fieldbeat", deadline=None, print_blob=True, max_examples=30)
 settings.load_profile("fieldbeat")
 
 
