@@ -109,9 +109,15 @@ class _Connection:
         self.client.connect(address.hostname or "", port, options.keepalive_s, **v5)
         try:
             while self.client.loop(timeout=1.0) == paho.MQTT_ERR_SUCCESS and self.refusal is None:
-                pass
+                if self._link.closed and self.spell is None:
+                    return
         finally:
             self.ended = True
+            # A refused connection, and one that ends by our own DISCONNECT, leave the socket to us.
+            if (left := self.client.socket()) is not None:
+                left.close()
+            # Without this circle paho's own pair of sockets goes as soon as nobody needs the client.
+            self.client.on_connect = self.client.on_message = None
 
     def _on_connect(
         self, _client: paho.Client, _data: object, flags: paho.ConnectFlags, reason: ReasonCode, _properties: object
@@ -189,6 +195,10 @@ class MqttLink:
     def spell(self) -> Spell | None:
         connection = self._connection
         return None if connection is None or connection.ended else connection.spell
+
+    @property
+    def closed(self) -> bool:
+        return self._closed.is_set()
 
     def wait_connected(self, timeout_s: float) -> bool:
         """Whether the link is connected, waiting for it for at most TIMEOUT_S."""
