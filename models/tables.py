@@ -170,6 +170,8 @@ class HistoryRow(SQLModel, table=True):
     __tablename__ = "history"
     __table_args__ = (
         UniqueConstraint("session_id", "message"),
+        # For retention. Receipts only rise, so a few pages of block ranges do on PostgreSQL.
+        Index("history_by_receipt", "received_at", postgresql_using="brin"),
         {"sqlite_with_rowid": False},
     )
     user_id: int = Field(primary_key=True)

@@ -51,6 +51,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("session_id", "message"),
         sqlite_with_rowid=False,
     )
+    # Not in a batch: that would copy the table to one with rowids on SQLite.
+    op.create_index("history_by_receipt", "history", ["received_at"], unique=False, postgresql_using="brin")
     op.create_table(
         "listening",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -291,6 +293,7 @@ def downgrade() -> None:
 
     op.drop_table("rejected")
     op.drop_table("listening")
+    op.drop_index("history_by_receipt", table_name="history", postgresql_using="brin")
     op.drop_table("history")
     op.drop_table("company")
     op.drop_table("activity_log")
