@@ -1,0 +1,93 @@
+"""The read side by pages: SELECTs that go on where the last page ended, so that no reading transaction lasts longer than a page."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, NamedTuple
+
+from msgspec import Meta
+from sqlalchemy import Connection, RowMapping, func, literal, select, tuple_
+
+from models.queries import COMPANY, DEVICE, EVENT, HISTORY, PRESENCE, SESSION, USER
+from models.tables import UtcDateTime
+from models.topics import Channel
+
+
+class TrackPlace(NamedTuple):
+    """Where in a user's history a page ended: the rest of the key of its last row."""
+
+    at: Annotated[datetime, Meta(tz=True)]
+    session: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    message: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+def track_page(
+    connection: Connection,
+    user_id: int,
+    *,
+    after: TrackPlace | None,
+    limit: int,
+    device: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[RowMapping]:
+    """Return up to LIMIT of the user's positions from SINCE to before UNTIL, in order of the history's key, AFTER a place."""
+    rows = (
+        select(HISTORY, DEVICE.c.name.label("device"))
+        .join_from(HISTORY, SESSION, HISTORY.c.session_id == SESSION.c.id)
+        .join(DEVICE, SESSION.c.device_id == DEVICE.c.id)
+        .where(HISTORY.c.user_id == user_id, HISTORY.c.kind == 0, HISTORY.c.latitude.is_not(None))
+        .order_by(HISTORY.c.at, HISTORY.c.session_id, HISTORY.c.message)
+        .limit(limit)
+    )
+    if after is not None:
+        place = tuple_(literal(after.at, UtcDateTime()), after.session, after.message)
+        rows = rows.where(tuple_(HISTORY.c.at, HISTORY.c.session_id, HISTORY.c.message) > place)
+    if device is not None:
+        rows = rows.where(DEVICE.c.name == device)
+    if since is not None:
+        rows = rows.where(HISTORY.c.at >= since)
+    if until is not None:
+        rows = rows.where(HISTORY.c.at < until)
+    return list(connection.execute(rows).mappings())
+
+
+def newest_events(
+    connection: Connection, company: str, *, user: str | None, before: int | None, limit: int
+) -> list[tuple[int, bytes]]:
+    """Return up to LIMIT events of COMPANY BEFORE an id as (id, JSON), newest first."""
+    rows = (
+        select(EVENT.c.id, EVENT.c.payload)
+        .join_from(EVENT, COMPANY, EVENT.c.company_id == COMPANY.c.id)
+        .where(COMPANY.c.name == company, EVENT.c.channel == str(Channel.EVENTS))
+        .order_by(EVENT.c.id.desc())
+        .limit(limit)
+    )
+    if user is not None:
+        rows = rows.join(USER, EVENT.c.user_id == USER.c.id).where(USER.c.name == user)
+    if before is not None:
+        rows = rows.where(EVENT.c.id < before)
+    return [(row[0], row[1]) for row in connection.execute(rows)]
+
+
+class Backlog(NamedTuple):
+    """What waits for a broker to confirm it: how many events, since when, and how many people's states."""
+
+    events: int
+    oldest: datetime | None
+    states: int
+
+
+def backlog(connection: Connection) -> Backlog:
+    """Return what has not been announced yet; indexes of their own hold just these rows."""
+    waiting = EVENT.c.confirmed_at.is_(None)
+    events = connection.execute(select(func.count()).select_from(EVENT).where(waiting)).scalar_one()
+    oldest = connection.execute(select(EVENT.c.recorded_at).where(waiting).order_by(EVENT.c.id).limit(1)).scalar()
+    behind = select(func.count()).select_from(PRESENCE).where(PRESENCE.c.rev > PRESENCE.c.published_rev)
+    return Backlog(events, oldest, connection.execute(behind).scalar_one())
+
+
+def people_by_status(connection: Connection) -> dict[str, int]:
+    """Return how many people were announced to be in each status."""
+    rows = select(PRESENCE.c.status, func.count()).group_by(PRESENCE.c.status)
+    return {row[0]: row[1] for row in connection.execute(rows)}

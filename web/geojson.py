@@ -1,0 +1,77 @@
+"""Positions as GeoJSON points, and fewer of them where fewer show the same line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from models.events import number, rfc3339
+
+Row = TypeVar("Row", bound=Mapping[Any, Any])
+
+_METRES_PER_DEGREE = 111_320.0
+
+
+def feature(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the position in ROW of the history as a GeoJSON point; longitude comes first [RFC 7946 section 3.1.1]."""
+    altitude = row["altitude"]
+    place = [row["longitude"], row["latitude"], *(() if altitude is None else (altitude,))]
+    properties = {
+        "device": row["device"],
+        "at": rfc3339(row["at"]),
+        "received": rfc3339(row["received_at"]),
+        **{name: number(row[name]) for name in ("accuracy", "altitude", "speed", "heading", "battery")},
+    }
+    return {"type": "Feature", "geometry": {"type": "Point", "coordinates": place}, "properties": properties}
+
+
+def simplified(rows: Sequence[Row], tolerance_m: float) -> list[Row]:
+    """Return ROWS without those that lie within TOLERANCE_M of the line without them, each device's line for itself."""
+    by_device: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        by_device.setdefault(row["device"], []).append(place)
+    kept: list[int] = []
+    for places in by_device.values():
+        points = _in_metres([rows[place] for place in places])
+        kept += [places[index] for index in _needed(points, tolerance_m)]
+    return [rows[place] for place in sorted(kept)]
+
+
+def _in_metres(rows: Sequence[Mapping[Any, Any]]) -> list[tuple[float, float]]:
+    """Return the positions of ROWS on a plane about the first of them; good for the length of a day's way."""
+    if not rows:
+        return []
+    first = rows[0]
+    shrink = math.cos(math.radians(first["latitude"]))
+    # The short way round: a way over the antimeridian is no way round the world.
+    east = [(row["longitude"] - first["longitude"] + 180) % 360 - 180 for row in rows]
+    return [
+        (degrees * shrink * _METRES_PER_DEGREE, row["latitude"] * _METRES_PER_DEGREE)
+        for degrees, row in zip(east, rows, strict=True)
+    ]
+
+
+def _needed(points: Sequence[tuple[float, float]], tolerance: float) -> list[int]:
+    """Return which POINTS the line needs, by Ramer, Douglas and Peucker; without recursion, as tracks are long."""
+    needed = {0, len(points) - 1}
+    stretches = [(0, len(points) - 1)]
+    while stretches:
+        first, last = stretches.pop()
+        farthest, distance = first, tolerance
+        for index in range(first + 1, last):
+            if (away := _distance(points[index], points[first], points[last])) > distance:
+                farthest, distance = index, away
+        if farthest != first:
+            needed.add(farthest)
+            stretches += [(first, farthest), (farthest, last)]
+    return sorted(needed)
+
+
+def _distance(point: tuple[float, float], start: tuple[float, float], end: tuple[float, float]) -> float:
+    """Return how far POINT lies from the stretch from START to END."""
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    length = dx * dx + dy * dy
+    along = 0.0 if length == 0 else ((point[0] - start[0]) * dx + (point[1] - start[1]) * dy) / length
+    along = min(1.0, max(0.0, along))
+    return math.hypot(point[0] - start[0] - along * dx, point[1] - start[1] - along * dy)

@@ -1,0 +1,54 @@
+"""The HTTP server: bound when it is made, so that a port that is taken is known before anything runs."""
+
+from __future__ import annotations
+
+import logging
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from models.errors import BadSetting
+
+_BACKLOG = 256
+_GRACE_S = 2
+_MOST_AT_ONCE = 512
+
+
+class Server:
+    """Serves an application from a thread of the caller's, until stopped."""
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        except (OSError, OverflowError) as error:
+            raise BadSetting(
+                f"FIELDBEAT_HTTP_HOST, FIELDBEAT_HTTP_PORT: {host}:{port} cannot be listened on: {error}"
+            ) from None
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it says at length that it starts
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                ws="none",
+                limit_concurrency=_MOST_AT_ONCE,
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+        )
+
+    @property
+    def url(self) -> str:
+        """The address that people open."""
+        host, port = self._socket.getsockname()[:2]
+        shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 nothing is bound here
+        return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"
+
+    def run(self) -> None:
+        self._server.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Take no more requests, finish those at hand, and end `run`."""
+        self._server.should_exit = True

@@ -1,0 +1,123 @@
+"""The route of a user's positions: GeoJSON that streams, a page of the history at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, NamedTuple
+
+import msgspec
+from fastapi import APIRouter, Query, Response
+from fastapi.responses import StreamingResponse
+from sqlalchemy import RowMapping
+
+from models.paging import TrackPlace, track_page
+from models.schemas import TRACK
+from web.answers import described
+from web.auth import TheCompany, TheParts, TheUser
+from web.cursors import MOST, Cursor, Since, Until, decode, encode, in_utc, span
+from web.geojson import feature, simplified
+from web.parts import Look, Parts
+from web.people import user_id
+
+router = APIRouter(prefix="/api/companies/{company}", tags=["tracks"])
+
+MEDIA_TYPE = "application/geo+json"
+
+OfDevice = Annotated[str | None, Query(pattern="^[A-Za-z0-9_-]{1,64}$", description="Only this device's.")]
+Tolerance = Annotated[
+    float,
+    Query(
+        ge=0,
+        le=100_000,
+        allow_inf_nan=False,
+        description="Leave out what lies this close, in m, to the line without it.",
+    ),
+]
+PageLength = Annotated[
+    int | None,
+    Query(ge=1, le=MOST, description="Read the history by pages of so many positions; without it, all of them stream."),
+]
+
+
+class Asked(NamedTuple):
+    """Which positions, and how."""
+
+    user_id: int
+    device: str | None
+    since: datetime | None
+    until: datetime | None
+    simplify_m: float
+
+    def rows(self, look: Look, after: TrackPlace | None, limit: int) -> list[RowMapping]:
+        return track_page(
+            look.connection, self.user_id, after=after, limit=limit, device=self.device, since=self.since, until=self.until
+        )  # fmt: skip
+
+    def features(self, rows: list[RowMapping]) -> list[bytes]:
+        kept = simplified(rows, self.simplify_m) if self.simplify_m else rows
+        return [msgspec.json.encode(feature(row)) for row in kept]
+
+
+@router.get(
+    "/users/{user}/track",
+    response_class=StreamingResponse,
+    responses=described("The user's positions as points, by time.", TRACK, MEDIA_TYPE),
+)
+def track(
+    parts: TheParts,
+    company: TheCompany,
+    user: TheUser,
+    since: Since = None,
+    until: Until = None,
+    device: OfDevice = None,
+    simplify: Tolerance = 0.0,
+    limit: PageLength = None,
+    cursor: Cursor = None,
+) -> Response:
+    start, end = span(since, until)
+    place = None if cursor is None else _place(cursor)
+    with parts.looking() as look:
+        asked = Asked(user_id(look, company, user), device, start, end, simplify)
+        rows = asked.rows(look, place, (limit or MOST - 1) + 1)
+    headers = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    if limit is None:
+        return StreamingResponse(_stream(parts, asked, rows), media_type=MEDIA_TYPE, headers=headers)
+    page = rows[:limit]
+    following = encode(_place_of(page[-1])) if len(rows) > limit else None
+    body = b"".join(_collection(iter([asked.features(page)]), following))
+    return Response(body, media_type=MEDIA_TYPE, headers=headers)
+
+
+def _place(cursor: str) -> TrackPlace:
+    place = decode(cursor, TrackPlace)
+    return place._replace(at=in_utc("cursor", place.at))
+
+
+def _place_of(row: RowMapping) -> TrackPlace:
+    return TrackPlace(row["at"], row["session_id"], row["message"])
+
+
+def _stream(parts: Parts, asked: Asked, rows: list[RowMapping]) -> Iterator[bytes]:
+    """Yield the collection that begins with ROWS. No transaction stays open while the client takes its time."""
+    return _collection(map(asked.features, _pages(parts, asked, rows)), None)
+
+
+def _pages(parts: Parts, asked: Asked, rows: list[RowMapping]) -> Iterator[list[RowMapping]]:
+    while rows:
+        yield rows
+        if len(rows) < MOST:
+            return
+        with parts.looking() as look:
+            rows = asked.rows(look, _place_of(rows[-1]), MOST)
+
+
+def _collection(pages: Iterator[list[bytes]], following: str | None) -> Iterator[bytes]:
+    """Yield a FeatureCollection; where the page ended is a foreign member [RFC 7946 section 6.1]."""
+    yield b'{"type":"FeatureCollection","features":['
+    before = b""
+    for features in pages:
+        if features:
+            yield before + b",".join(features)
+            before = b","
+    yield b"]}" if following is None else b'],"next":' + msgspec.json.encode(following) + b"}"
