@@ -12,7 +12,9 @@ def machine() -> str:
     """Return processor, cores, system, and the versions that matter."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     system = f"{platform.system()} {platform.release()}"
-    return f"{_processor()}, {cores} cores, {system}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
+    return (
+        f"{_processor()}, {cores} cores, {system}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
+    )
 
 
 def _processor() -> str:

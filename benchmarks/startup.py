@@ -30,7 +30,11 @@ def main() -> None:
     turns = [(seconds(HELP), seconds(IMPORT)) for _ in range(chosen.passes)]
     help_s, import_s = (sorted(column)[chosen.passes // 2] for column in zip(*turns, strict=True))
     if chosen.json:
-        figures = {"help_ms": round(help_s * 1e3), "import_ms": round(import_s * 1e3), "ratio": round(help_s / import_s, 2)}
+        figures = {
+            "help_ms": round(help_s * 1e3),
+            "import_ms": round(import_s * 1e3),
+            "ratio": round(help_s / import_s, 2),
+        }
         print(json.dumps({"machine": machine(), "wanted_ratio": WANTED_RATIO, **figures}))
         return
     print(machine())

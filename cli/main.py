@@ -43,6 +43,7 @@ TABLE: dict[str, tuple[Entry, ...]] = {
     ),
     "Ask": (
         Entry("who", "cli.commands.who:who", "The roster of a company."),
+        Entry("watch", "cli.commands.watch:watch", "The roster of a company, live."),
         Entry("user show", "cli.commands.user:show", "One user with devices and sessions."),
         Entry("why", "cli.commands.why:why", "Which messages and which rule made a user's present state."),
         Entry("track", "cli.commands.track:track", "The position history of a user."),

@@ -10,7 +10,10 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 Progress = Callable[[str, int], None]
 """Told what is being worked on and how many of it are done so far."""
@@ -25,6 +28,8 @@ _STYLES = {
 }
 _LOG_KEYS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _GAP = "  "
+_FRAME_LINES = 5
+"""What a table on the screen needs besides its rows."""
 
 
 class Column(NamedTuple):
@@ -38,6 +43,11 @@ class Column(NamedTuple):
 def out(text: str) -> None:
     """Print one line of the result."""
     sys.stdout.write(text + "\n")
+
+
+def is_terminal() -> bool:
+    """Whether a person reads what is printed."""
+    return sys.stdout.isatty()
 
 
 def flush() -> None:
@@ -102,18 +112,41 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, empty: st
 
 
 def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
+
+    Console(file=sys.stdout, highlight=False).print(_drawn(columns, rows))
+
+
+@contextmanager
+def live(columns: Sequence[Column]) -> Iterator[Callable[[Sequence[Sequence[str]], str], None]]:
+    """Keep a table on the terminal; yield what takes its new rows, of which it shows as many as fit, and a line below."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console(file=sys.stdout, highlight=False)
+    with Live(console=console, screen=True, auto_refresh=False) as screen:
+
+        def show(rows: Sequence[Sequence[str]], caption: str) -> None:
+            room = max(1, console.height - _FRAME_LINES)
+            clean = [[printable(cell) for cell in row] for row in rows[:room]]
+            screen.update(_drawn(columns, clean, caption, wrap=False), refresh=True)
+
+        yield show
+
+
+def _drawn(columns: Sequence[Column], rows: Sequence[Sequence[str]], caption: str = "", *, wrap: bool = True) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False)
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, caption=Text(caption) if caption else None, caption_justify="left")
     for column in columns:
-        drawn.add_column(column.heading, justify="right" if column.right else "left", overflow="fold")
+        side: Literal["left", "right"] = "right" if column.right else "left"
+        drawn.add_column(column.heading, justify=side, overflow="fold" if wrap else "ellipsis", no_wrap=not wrap)
     for row in rows:
         styles = [_style(cell) if column.coloured else "" for column, cell in zip(columns, row, strict=True)]
         drawn.add_row(*[Text(cell, style=style) for cell, style in zip(row, styles, strict=True)])
-    Console(file=sys.stdout, highlight=False).print(drawn)
+    return drawn
 
 
 def _style(cell: str) -> str:

@@ -62,7 +62,9 @@ def document(version: str) -> dict[str, Any]:
     }
     for name, channel in channels.items():
         channel["messages"] = {
-            kind: {"$ref": f"#/components/messages/{kind}"} for kind, message in kinds.items() if message.channel == name
+            kind: {"$ref": f"#/components/messages/{kind}"}
+            for kind, message in kinds.items()
+            if message.channel == name
         }
     return {
         "asyncapi": "3.0.0",
@@ -117,4 +119,3 @@ def _operation(action: str, channel: str) -> Schema:
         "bindings": {"mqtt": {"qos": 1, "retain": retained, "bindingVersion": "0.2.0"}},
         "messages": [],
     }
-

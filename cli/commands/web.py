@@ -31,14 +31,11 @@ def web() -> None:
     engine = wiring.ready_engine(settings)
     service = Service()
     watch = RevocationWatch(lambda: wiring.revocations(engine))
+    server = add_web(service, settings, watch.covers, _page(settings), lambda: _trouble(link))
     link = wiring.link(settings, f"fieldbeat:web-{secrets.token_hex(4)}", persistent=False)
-    try:
-        server = add_web(service, settings, watch.covers, _page(settings), lambda: _trouble(link))
-        service.add("revocations", watch.run, watch.stop)
-        running.add_closing(service, link)
-        service.run(lambda: _greet(server.url))
-    finally:
-        link.close()
+    service.add("revocations", watch.run, watch.stop)
+    running.add_closing(service, link)
+    service.run(lambda: _greet(server.url))
 
 
 def add_web(

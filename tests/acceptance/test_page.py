@@ -40,7 +40,8 @@ def _launch(playwright: Playwright, chromium: str) -> Browser:
 
 @pytest.fixture(scope="module")
 def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
-    with new_field(tmp_path_factory.mktemp("page"), offline_grace="0.2", state_interval="0.5", sweep_interval="0.2", stale_after="4") as made:
+    quick = {"offline_grace": "0.2", "state_interval": "0.5", "sweep_interval": "0.2", "stale_after": "4"}
+    with new_field(tmp_path_factory.mktemp("page"), **quick) as made:
         made.start("up")
         yield made
 
@@ -163,7 +164,9 @@ def test_the_token_stays_in_memory(field: Field, visit: Visit) -> None:
     visit.page.on("request", lambda request: requested.append(request.url))
     visit.sign_in()
     token = field.token("acme", "dispatcher", "dashboard")
-    stored = visit.page.evaluate("() => JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])")
+    stored = visit.page.evaluate(
+        "() => JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
+    )
     assert token not in stored
     assert not [url for url in requested if token in url]
     assert token not in (field.home / "up.log").read_text("utf-8")
@@ -188,10 +191,10 @@ def test_axe_finds_no_serious_fault(field: Field, browser: Browser) -> None:
     axe = WEB / "node_modules" / "axe-core" / "axe.min.js"
     if not axe.exists():
         absent("axe-core (make web)")
-    for scheme, viewport in (("light", {"width": 1300, "height": 800}), ("dark", {"width": 390, "height": 844})):
+    for scheme, width in (("light", 1300), ("dark", 390)):
         # The page's policy would keep the checker out as well.
         visit = Visit(field, browser, color_scheme=scheme, bypass_csp=True)
-        visit.page.set_viewport_size(viewport)
+        visit.page.set_viewport_size({"width": width, "height": 844})
         assert _faults(visit.page, axe) == []
         visit.sign_in()
         visit.row("alice").click()
@@ -203,7 +206,8 @@ def test_axe_finds_no_serious_fault(field: Field, browser: Browser) -> None:
 def _faults(page: Page, axe: Path) -> list[str]:
     page.add_script_tag(path=axe)
     found = page.evaluate("() => axe.run()")
-    return [json.dumps([fault["id"], [node["html"] for node in fault["nodes"]]]) for fault in found["violations"] if fault["impact"] in ("serious", "critical")]
+    faults = [fault for fault in found["violations"] if fault["impact"] in ("serious", "critical")]
+    return [json.dumps([fault["id"], [node["html"] for node in fault["nodes"]]]) for fault in faults]
 
 
 def test_the_page_says_that_the_service_is_gone_and_recovers_by_itself(field: Field, visit: Visit) -> None:

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import Engine, create_engine
 
 from ingest.database import open_engine, upgrade
+from tests.integration.pipe_lab import Pipe
 from tests.servers import postgresql
 
 _numbers = itertools.count()
@@ -86,3 +87,8 @@ def new_engine(new_database: Callable[[], str]) -> Iterator[Callable[[], Engine]
 @pytest.fixture
 def engine(new_engine: Callable[[], Engine]) -> Engine:
     return new_engine()
+
+
+@pytest.fixture
+def pipe(engine: Engine) -> Pipe:
+    return Pipe(engine)

@@ -40,25 +40,33 @@ def rfc3339(time: datetime) -> str:
     return time.isoformat().replace("+00:00", "Z")
 
 
-def message(channel: Channel, payload: bytes, received: datetime, user: str = "alice", company: str = COMPANY) -> Outcome:
+def message(
+    channel: Channel, payload: bytes, received: datetime, user: str = "alice", company: str = COMPANY
+) -> Outcome:
     """Return what PAYLOAD means to the pipe."""
     return decode(Delivery(Address(company, channel, user).topic, payload, received, lambda: None))
 
 
-def beat(received: datetime, user: str = "alice", company: str = COMPANY, **fields: object) -> Outcome:
+def beat(received: datetime, user: str = "alice", company: str = COMPANY, **fields: Any) -> Outcome:  # noqa: ANN401 JSON
     """Return a heartbeat with FIELDS as the contract names them; a datetime among them is written out."""
     return message(Channel.PRESENCE, _json(fields), received, user, company)
 
 
-def offline(received: datetime, user: str = "alice", company: str = COMPANY, **fields: object) -> Outcome:
+def offline(received: datetime, user: str = "alice", company: str = COMPANY, **fields: Any) -> Outcome:  # noqa: ANN401 JSON
     return beat(received, user, company, type="offline", **fields)
 
 
-def work(received: datetime, project: str | None, user: str = "alice", company: str = COMPANY, **fields: object) -> Outcome:
+def work(
+    received: datetime,
+    project: str | None,
+    user: str = "alice",
+    company: str = COMPANY,
+    **fields: Any,  # noqa: ANN401 JSON
+) -> Outcome:
     return message(Channel.ACTIVITY, _json({"projectId": project} | fields), received, user, company)
 
 
-def say(received: datetime, text: str | None, user: str = "alice", company: str = COMPANY, **fields: object) -> Outcome:
+def say(received: datetime, text: str | None, user: str = "alice", company: str = COMPANY, **fields: Any) -> Outcome:  # noqa: ANN401 JSON
     return message(Channel.STATUS, _json({"message": text} | fields), received, user, company)
 
 
@@ -85,7 +93,9 @@ def dump(engine: Engine) -> Tables:
     """Return all that the tables hold, without what is minted afresh each time."""
     with engine.connect() as connection:
         return {
-            name: [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key.columns)).mappings()]
+            name: [
+                dict(row) for row in connection.execute(select(table).order_by(*table.primary_key.columns)).mappings()
+            ]
             for name, table in SQLModel.metadata.tables.items()
             if name not in ("listening", "turn")
         }
@@ -99,7 +109,9 @@ def events(engine: Engine, user: str = "alice", company: str = COMPANY) -> list[
     """Return the events of USER, oldest first, each without its id."""
     with engine.connect() as connection:
         told = [msgspec.json.decode(payload) for _, payload in queries.events(connection, company, user=user)]
-    return [{name: value for name, value in event.items() if name not in ("id", "companyId", "userId")} for event in told]
+    return [
+        {name: value for name, value in event.items() if name not in ("id", "companyId", "userId")} for event in told
+    ]
 
 
 def told(engine: Engine, user: str = "alice") -> list[str]:
@@ -129,3 +141,12 @@ def only(items: list[Any]) -> Any:  # noqa: ANN401 whatever the list holds
     if len(items) != 1:
         pytest.fail(f"one expected, not {items}")
     return items[0]
+
+
+def full_beat(second: float = 0, **fields: Any) -> Outcome:  # noqa: ANN401 JSON
+    said: dict[str, Any] = {
+        "device": "tablet-7", "session": SESSIONS[0], "seq": 4, "at": at(second - 1), "latitude": 12.9716, "longitude": 77.5946,
+        "accuracy": 5.0, "altitude": 920.5, "speed": 1.5, "heading": 359.5, "battery": 80, "projectId": "p1",
+        "taskId": "t9", "status": "away",
+    }  # fmt: skip
+    return beat(at(second), **{**said, **fields})

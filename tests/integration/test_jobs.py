@@ -16,8 +16,8 @@ from ingest.metrics import Metrics
 from ingest.outbox import Outbox
 from ingest.store import Store
 from models.errors import StoreFailed
+from tests.integration.pipe_lab import wait_until
 from tests.integration.store_lab import SESSIONS, TERMS, beat, count, listen, told
-from tests.integration.test_pipe import wait_until
 
 FAST = Intervals(sweep_s=0.02, republish_s=0.02, prune_s=0.02, retention_days=30)
 
@@ -122,5 +122,6 @@ def test_a_job_that_fails_is_logged_and_runs_again(
 def test_a_clock_that_is_put_back_holds_nothing_up(engine: Engine) -> None:
     process = Process(engine)
     for job in process.jobs._scheduler.jobs:
+        assert job.next_run is not None
         job.next_run += timedelta(hours=1)
     process.run_until(lambda: process.sweeps > 0)

@@ -4,133 +4,38 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC
 from itertools import pairwise
 
-import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
 from broker.access import Role
-from broker.embedded import LocalLink
 from broker.link import Delivery, Link
-from broker.memory_link import MemoryLink
 from broker.mqtt_link import MqttLink, Options
 from models import topics
 from models.errors import LinkLost
 from tests.integration import raw_mqtt
-from tests.integration.embedded_lab import running
+from tests.integration.link_rigs import CLIENT_ID, RIGS, WITHIN_S, Rig
 from tests.integration.raw_mqtt import RawClient
-from tests.servers import mosquitto
 
 PRESENCE = "company/acme/presence/alice"
 STATE = "company/acme/state/alice"
-WITHIN_S = 10.0
 IDLE_S = 0.1
-CLIENT_ID = "fieldbeat:contract"
-
-Token = Callable[[Role], str]
 
 
-@dataclass(slots=True)
-class Rig:
-    """One kind of link, and a way to be a device of its broker."""
-
-    link: Link
-    send: Callable[[str, bytes], None]
-    retain: Callable[[str, bytes], None]
-    reopen: Callable[[], Link]
-    """Close the link and open it again, as a restarted process does."""
-    port: int | None = None
-    token: Token = str
-
-    def again(self) -> Link:
-        self.link = self.reopen()
-        return self.link
-
-
-def in_memory(_stack: ExitStack) -> Rig:
-    link = MemoryLink()
-    return Rig(link, link.send, lambda topic, payload: link.send(topic, payload, retained=True), lambda: link)
-
-
-def over_mqtt(stack: ExitStack, port: int, token: Token) -> Rig:
-    def opened() -> MqttLink:
-        url = f"mqtt://127.0.0.1:{port}"
-        link = MqttLink(Options(url, CLIENT_ID, lambda: token(Role.SERVICE), username="service"))
-        stack.callback(link.close)
-        assert link.wait_connected(WITHIN_S), link.trouble
-        return link
-
-    def reopen() -> MqttLink:
-        rig.link.close()
-        return opened()
-
-    rig = Rig(opened(), device(stack, port, token), lambda *said: publish(rig, *said), reopen, port, token)
-    return rig
-
-
-def publish(rig: Rig, topic: str, payload: bytes) -> None:
-    assert rig.link.publish(topic, payload, retain=True).wait(WITHIN_S)
-
-
-def device(stack: ExitStack, port: int, token: Token) -> Callable[[str, bytes], None]:
-    """Return a way to publish at QoS 1 as a device, without waiting for what the service makes of it."""
-    client = paho.Client(CallbackAPIVersion.VERSION2, "acme:alice")
-    client.max_inflight_messages_set(0)
-    client.username_pw_set("alice", token(Role.DEVICE))
-    client.connect("127.0.0.1", port)
-    client.loop_start()
-    stack.callback(client.loop_stop)
-    stack.callback(client.disconnect)
-    return lambda topic, payload: [client.publish(topic, payload, qos=1), None][1]  # type: ignore[return-value] # the answer is of no interest
-
-
-def at_mosquitto(stack: ExitStack) -> Rig:
-    server = stack.enter_context(mosquitto(["allow_anonymous true", "max_inflight_messages 0"]))
-    return over_mqtt(stack, server.port, str)
-
-
-def at_embedded(stack: ExitStack) -> Rig:
-    lab = stack.enter_context(running())
-    return over_mqtt(stack, lab.port, lambda role: lab.token(_USERS[role], role=role))
-
-
-def within_embedded(stack: ExitStack) -> Rig:
-    lab = stack.enter_context(running(hold_pubacks=True))
-
-    def opened() -> LocalLink:
-        link = LocalLink(lab.broker)
-        stack.callback(link.close)
-        return link
-
-    def reopen() -> LocalLink:
-        rig.link.close()
-        return opened()
-
-    send = device(stack, lab.port, lambda role: lab.token(_USERS[role], role=role))
-    rig = Rig(opened(), send, lambda *said: publish(rig, *said), reopen)
-    return rig
-
-
-_USERS = {Role.SERVICE: "service", Role.DEVICE: "alice"}
-_RIGS = {"memory": in_memory, "mosquitto": at_mosquitto, "embedded": at_embedded, "local": within_embedded}
-
-
-@pytest.fixture(params=list(_RIGS))
+@pytest.fixture(params=list(RIGS))
 def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     with ExitStack() as stack:
-        yield _RIGS[request.param](stack)
+        yield RIGS[request.param](stack)
 
 
 @pytest.fixture(params=["mosquitto", "embedded"])
 def remote(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """A rig whose link can be thrown out."""
     with ExitStack() as stack:
-        yield _RIGS[request.param](stack)
+        yield RIGS[request.param](stack)
 
 
 def listen(link: Link) -> Iterator[Delivery | None]:
@@ -250,7 +155,9 @@ def test_publications_are_confirmed(rig: Rig) -> None:
 
 def test_close_ends_the_deliveries_of_a_waiting_reader(rig: Rig) -> None:
     received: list[Delivery | None] = []
-    reader = threading.Thread(target=lambda: received.extend(rig.link.deliveries(topics.INGEST_FILTERS, 60)), name="reader")
+    reader = threading.Thread(
+        target=lambda: received.extend(rig.link.deliveries(topics.INGEST_FILTERS, 60)), name="reader"
+    )
     reader.start()
     rig.link.close()
     reader.join(WITHIN_S)

@@ -52,7 +52,11 @@ def specs(draw: st.DrawFn, second: float) -> Spec:
     return kind, second, user, fields
 
 
-_REPORTED = {"battery": st.integers(0, 3), "projectId": st.sampled_from(["p1", "p3"]), "latitude": st.sampled_from([1.0, 2.0])}
+_REPORTED = {
+    "battery": st.integers(0, 3),
+    "projectId": st.sampled_from(["p1", "p3"]),
+    "latitude": st.sampled_from([1.0, 2.0]),
+}
 _MAKE: dict[str, Callable[..., Outcome]] = {"beat": beat, "offline": offline, "work": work, "say": say}
 
 
@@ -105,7 +109,9 @@ def play(stores: Sequence[Store], said: Sequence[Outcome], order: Sequence[tuple
 
 @given(data=st.data())
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_order_repetition_and_split_ends_in_the_same_roster_and_history(engine: Engine, data: st.DataObject) -> None:
+def test_any_order_repetition_and_split_ends_in_the_same_roster_and_history(
+    engine: Engine, data: st.DataObject
+) -> None:
     # Each example is a company of its own, so that what the stores remember is tried as well.
     stores = _stores.setdefault(engine, (listening_store(engine), listening_store(engine)))
     (specs_, order), size = data.draw(plans()), data.draw(st.integers(1, 5))

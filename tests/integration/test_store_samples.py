@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 
 from broker.link import Delivery
 from ingest.decode import Decoded, Ignored, Rejected, decode
+from models.facts import Ended, Heard
 from tests.integration.store_lab import T0, dump, listening_store, roster
 from tests.samples import RECEIVED, SAMPLES
 
@@ -22,7 +23,7 @@ def test_one_batch_of_every_sample_is_stored_or_refused_and_nothing_is_lost(engi
     presences = {
         (outcome.signal.device, outcome.signal.session, outcome.message)
         for outcome in outcomes
-        if isinstance(outcome, Decoded) and hasattr(outcome.signal, "session")
+        if isinstance(outcome, Decoded) and isinstance(outcome.signal, Heard | Ended)
     }
     assert 0 < len(tables["history"]) <= len(presences)
     assert len(roster(engine, T0)["alice"]["devices"]) > 1

@@ -62,7 +62,9 @@ def test_the_roster_tells_the_truth_of_this_moment(web: Lab) -> None:
         jsonschema_rs.validate(STATE, state)
 
 
-@pytest.mark.parametrize("path", ["users?limit=1", "events?limit=1", "events?order=newest&limit=2", "users/alice/activity?limit=1"])
+@pytest.mark.parametrize(
+    "path", ["users?limit=1", "events?limit=1", "events?order=newest&limit=2", "users/alice/activity?limit=1"]
+)
 def test_pages_together_are_the_whole_list(web: Lab, path: str) -> None:
     whole = web.get(path.replace("limit=1", "limit=1000").replace("limit=2", "limit=1000")).json()["items"]
     found = pages(web, path)
@@ -111,7 +113,9 @@ def test_a_track_is_geojson_in_order(web: Lab) -> None:
     assert answer.headers["content-type"] == "application/geo+json"
     track = answer.json()
     jsonschema_rs.validate(TRACK, track)
-    assert [feature["geometry"]["coordinates"][1] for feature in track["features"]] == [12.97 + n / 1000 for n in range(10)]
+    assert [feature["geometry"]["coordinates"][1] for feature in track["features"]] == [
+        12.97 + n / 1000 for n in range(10)
+    ]
     assert web.get("users/bob/track").json()["features"] == []
 
 
@@ -185,7 +189,11 @@ def test_a_company_nobody_of_which_was_heard_is_empty(web: Lab) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *(f"{route}?limit={limit}" for route in ("users", "events", "users/alice/activity", "users/alice/track") for limit in (0, 1001)),
+        *(
+            f"{route}?limit={limit}"
+            for route in ("users", "events", "users/alice/activity", "users/alice/track")
+            for limit in (0, 1001)
+        ),
         "users?cursor=@@@",
         "users?cursor=MTI",
         "events?cursor=bm8",
@@ -218,5 +226,7 @@ def test_every_answer_carries_the_policy(web: Lab, path: str) -> None:
 
 def test_nothing_can_be_written(web: Lab) -> None:
     for method in ("POST", "PUT", "PATCH", "DELETE"):
-        answer: httpx.Response = web.client.request(method, "/api/companies/acme/users", headers={"Authorization": f"Bearer {token()}"})
+        answer: httpx.Response = web.client.request(
+            method, "/api/companies/acme/users", headers={"Authorization": f"Bearer {token()}"}
+        )
         assert answer.status_code == 405

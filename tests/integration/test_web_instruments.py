@@ -13,6 +13,7 @@ import schemathesis
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from prometheus_client.parser import text_string_to_metric_families
+from schemathesis.core.result import Ok
 
 from models.errors import StoreFailed
 from tests.integration.web_lab import Lab, lab, token
@@ -100,7 +101,9 @@ def test_requests_are_counted_by_route_and_never_by_path(web: Lab) -> None:
     web.get("users/nobody")
     web.get("/wp-login.php")
     text = web.get("/metrics").text
-    assert 'fieldbeat_http_request_seconds_count{route="/api/companies/{company}/users/{user}",status="200"} 1.0' in text
+    assert (
+        'fieldbeat_http_request_seconds_count{route="/api/companies/{company}/users/{user}",status="200"} 1.0' in text
+    )
     assert 'route="/api/companies/{company}/users/{user}",status="404"' in text
     assert "nobody" not in text
     assert "wp-login" not in text
@@ -126,7 +129,8 @@ def expressions(part: Any) -> Iterator[str]:  # noqa: ANN401 any part of a rule 
 @pytest.mark.parametrize("file", ["prometheus/alerts.yml", "grafana/fieldbeat.json"])
 def test_dashboard_and_alerts_ask_for_metrics_that_there_are(web: Lab, file: str) -> None:
     text = (DEPLOY / file).read_text("utf-8")
-    asked = {name for one in expressions(json.loads(text) if file.endswith("json") else yaml.safe_load(text)) for name in _OURS.findall(one)}
+    read = json.loads(text) if file.endswith("json") else yaml.safe_load(text)
+    asked = {name for one in expressions(read) for name in _OURS.findall(one)}
     assert asked
     web.get("users")
     there = {name for name, _ in samples(web)}
@@ -150,6 +154,7 @@ def test_no_request_that_can_be_thought_up_makes_the_server_fail(web: Lab) -> No
     headers = {"Authorization": f"Bearer {token()}"}
     asked = 0
     for operation in schema.get_all_operations():
+        assert isinstance(operation, Ok)
         described = operation.ok()
         allowed = cases(described, schemathesis.GenerationMode.POSITIVE)
         wrong = cases(described, schemathesis.GenerationMode.NEGATIVE) if described.path.startswith("/api") else []
@@ -168,7 +173,13 @@ def cases(operation: Any, mode: schemathesis.GenerationMode) -> list[Any]:  # no
     """Return some requests to OPERATION: such as it allows, or such as it does not."""
     made: list[Any] = []
 
-    @settings(max_examples=25, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(
+        max_examples=25,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        derandomize=True,
+    )
     @given(case=operation.as_strategy(generation_mode=mode))
     def collect(case: Any) -> None:  # noqa: ANN401 schemathesis's own types
         made.append(case)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -35,12 +36,14 @@ class Lab:
     """What the web part is made of here, and how it is asked."""
 
     field: Field
-    metrics: Metrics = field(default_factory=Metrics)
-    revoked: set[str] = field(default_factory=set)
+    metrics: Metrics = dataclasses.field(default_factory=Metrics)
+    revoked: set[str] = dataclasses.field(default_factory=set)
     trouble: str | None = None
-    page: PageSettings = field(default_factory=PageSettings)
-    counters: Snapshot = field(default_factory=lambda: Snapshot(connections_open=3, dropped={"too_large": 2}, refused={"credentials": 1}))
-    client: httpx.Client = field(init=False)
+    page: PageSettings = dataclasses.field(default_factory=PageSettings)
+    counters: Snapshot = dataclasses.field(
+        default_factory=lambda: Snapshot(connections_open=3, dropped={"too_large": 2}, refused={"credentials": 1})
+    )
+    client: httpx.Client = dataclasses.field(init=False)
 
     @property
     def parts(self) -> Parts:
@@ -67,9 +70,9 @@ class Lab:
 
 
 @contextmanager
-def lab(place: Path, **more: PageSettings) -> Iterator[Lab]:
+def lab(place: Path, page: PageSettings = PageSettings()) -> Iterator[Lab]:  # noqa: B008 a frozen value
     """Run the web part in a thread until the end of the block."""
-    made = Lab(Field(place), **more)
+    made = Lab(Field(place), page=page)
     server = Server(create_app(made.parts), "127.0.0.1", 0)
     thread = threading.Thread(target=server.run, name="web under test")
     thread.start()

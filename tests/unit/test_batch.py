@@ -15,9 +15,9 @@ def delivery(number: int) -> Delivery:
 def test_a_batch_is_full_at_its_limit_and_not_before() -> None:
     batch = Batch(max_items=2)
     batch.add(delivery(1), Ignored("x"))
-    assert not batch.is_full
+    found = [batch.is_full]
     batch.add(delivery(2), Ignored("x"))
-    assert batch.is_full
+    assert [*found, batch.is_full] == [False, True]
     assert Batch().max_items == MAX_ITEMS
 
 

@@ -84,7 +84,9 @@ def test_digests_are_below_zero_fit_a_column_and_differ(one: bytes, other: bytes
     assert (digest(one) == digest(other)) == (one == other)
 
 
-@pytest.mark.parametrize(("latitude", "longitude", "expected"), [(0, 0, False), (0, 1, True), (1, 0, True), (-0.0, 0.0, False)])
+@pytest.mark.parametrize(
+    ("latitude", "longitude", "expected"), [(0, 0, False), (0, 1, True), (1, 0, True), (-0.0, 0.0, False)]
+)
 def test_exactly_0_0_is_no_position(latitude: float, longitude: float, expected: bool) -> None:
     assert has_position(Presence(latitude=latitude, longitude=longitude)) is expected
     assert not has_position(Presence())
@@ -92,4 +94,6 @@ def test_exactly_0_0_is_no_position(latitude: float, longitude: float, expected:
 
 def test_every_understood_sample_keeps_its_bytes() -> None:
     understood = [deliver(sample.topic, sample.payload, retained=sample.retained) for sample in SAMPLES]
-    assert all(one.raw == sample.payload for one, sample in zip(understood, SAMPLES, strict=True) if isinstance(one, Decoded))
+    assert all(
+        one.raw == sample.payload for one, sample in zip(understood, SAMPLES, strict=True) if isinstance(one, Decoded)
+    )

@@ -1,0 +1,88 @@
+"""`fieldbeat watch` as people see it: on a terminal, and line by line elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.field import PATIENCE_S, Field, new_field, until
+
+HERE = {"latitude": 12.9716, "longitude": 77.5946}
+WATCH = [sys.executable, "-m", "cli.main", "watch", "--company", "acme"]
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
+    with new_field(tmp_path_factory.mktemp("watch"), offline_grace="0.2", sweep_interval="0.2") as made:
+        made.start("up")
+        made.publish("alice", {"session": "a1", "seq": 1, **HERE})
+        yield made
+
+
+def test_on_a_terminal_it_draws_and_keeps_up(field: Field) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        WATCH,
+        cwd=field.home,
+        env=field.environment | {"TERM": "xterm", "COLUMNS": "140", "LINES": "30"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    try:
+        read_until(ours, "alice")
+        field.publish("bob", {"session": "b1", "seq": 1, **HERE})
+        read_until(ours, "12.97160, 77.59460")
+        field.publish("bob", {"type": "offline", "session": "b1"})
+        read_until(ours, "offline (connection_lost)")
+        process.send_signal(signal.SIGINT)
+        read_until(ours, "\x1b[?1049l")
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait(10)
+        os.close(ours)
+
+
+def read_until(terminal: int, text: str) -> None:
+    """Return when TEXT has come to the TERMINAL."""
+    seen = ""
+    give_up = time.monotonic() + PATIENCE_S
+    while text not in seen:
+        ready, _, _ = select.select([terminal], [], [], max(0.0, give_up - time.monotonic()))
+        assert ready, f"{text!r} did not come: {seen[-2000:]}"
+        seen += os.read(terminal, 65536).decode(errors="replace")
+
+
+def test_elsewhere_it_prints_each_state_on_a_line(field: Field, tmp_path: Path) -> None:
+    log = tmp_path / "watch.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen([*WATCH, "--json"], cwd=field.home, env=field.environment, stdout=out)
+    try:
+        until(lambda: '"alice"' in log.read_text("utf-8"), "alice is told of")
+        field.publish("carol", {"session": "c1", "seq": 1})
+        until(lambda: '"carol"' in log.read_text("utf-8"), "carol is told of")
+        process.terminate()
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait(10)
+    states = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    assert {state["companyId"] for state in states} == {"acme"}
+
+
+def test_it_does_not_draw_into_a_pipe(field: Field) -> None:
+    done = field.run("watch", "--company", "acme")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--json" in done.stderr
