@@ -66,6 +66,7 @@ class Settings(BaseSettings):
     jwt_algorithms: Annotated[tuple[str, ...], NoDecode] = Field(
         default=("HS256",), description="algorithms separated by commas, of HS256, HS384, HS512, RS256, ES256, EdDSA"
     )
+    retention_days: Annotated[float, Field(gt=0, le=1e5)] | None = Field(default=None, description="days, over 0")
     revocations_file: Path | None = Field(default=None, description="a file that Mosquitto's plug-in reads")
     token_max_lifetime: str = Field(default="400d", description="a time such as 400d, 12h, 30m or 90s")
     enrol: Literal["open", "closed"] = Field(default="open", description="open or closed")

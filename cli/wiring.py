@@ -233,5 +233,9 @@ def worker(of: Store, over: Link, told: Outbox, metrics: Metrics) -> Worker:
 def jobs(settings: Settings, on: Engine, of: Store, told: Outbox, metrics: Metrics, name: str) -> Jobs:
     from ingest.jobs import Intervals, Jobs
 
-    intervals = Intervals(sweep_s=settings.sweep_interval, republish_s=settings.republish_interval)
+    intervals = Intervals(
+        sweep_s=settings.sweep_interval,
+        republish_s=settings.republish_interval,
+        retention_days=settings.retention_days,
+    )
     return Jobs(on, of, told, metrics, intervals, name, now)

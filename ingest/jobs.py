@@ -30,6 +30,7 @@ class Intervals:
     sweep_s: float = 5.0
     republish_s: float = 300.0
     prune_s: float = 3600.0
+    count_s: float = 60.0
     retention_days: float | None = None
 
 
@@ -67,6 +68,7 @@ class Jobs:
             ("sweep", self._intervals.sweep_s, self.sweep),
             ("republish", self._intervals.republish_s, self.republish),
             ("prune", self._intervals.prune_s, self.prune),
+            ("count", self._intervals.count_s, self.count),
         ]
 
     def run(self) -> None:
@@ -114,3 +116,8 @@ class Jobs:
         """Remove what is older than the retention."""
         if self._intervals.retention_days is not None:
             prune(self._engine, self._clock() - timedelta(days=self._intervals.retention_days))
+
+    def count(self) -> None:
+        """Count what an operator asks after."""
+        for name, number in self._store.counts().items():
+            self._metrics.gauge(name, number)

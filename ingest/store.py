@@ -202,6 +202,11 @@ class Store:
         with self._dialect.reading() as connection:
             return queries.unconfirmed_events(connection, 0, None, limit)
 
+    def counts(self) -> dict[str, int]:
+        """Return how much there is of what an operator asks after."""
+        with self._dialect.reading() as connection:
+            return queries.counts(connection)
+
     def unpublished(self, limit: int) -> list[int]:
         """Return users whose present state has not been published."""
         with self._dialect.reading() as connection:

@@ -35,6 +35,7 @@ PURPOSES = {
     "jwt_keys": "public keys, and private ones where tokens are issued",
     "jwt_algorithms": "what is accepted; all else is refused, whatever a token's header says",
     "token_max_lifetime": "for how long a token may be issued; one for longer is refused",
+    "retention_days": "after how many days the jobs remove history, logs and refused messages; never if left out",
     "revocations_file": "where `ingest` and `up` write what is revoked, for Mosquitto; nowhere if left out",
     "enrol": "whether users who were never heard of become known with their first message",
     "stale_after": "how long a heartbeat holds its lease",
