@@ -33,7 +33,7 @@ export class Board {
     this.panel = new PersonPanel(clock, () => this.pick(null));
     this.feed = new Feed(clock, pick);
     this.map = new FieldMap(this.#people, config.tiles, pick);
-    this.relist = batched(() => this.#relist(), 250);
+    this.relist = batched(() => this.#relist(), () => (this.#people.size > 2000 ? 1000 : 250));
     this.redraw = batched(() => this.panel.draw());
     this.#controls();
     setInterval(() => this.#tick(), 1000);

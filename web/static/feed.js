@@ -10,7 +10,7 @@ export class Feed {
   #list = byId("feed-list");
   #events = [];
   #known = new Set();
-  #draw = batched(() => this.#render(), 200);
+  #draw = batched(() => this.#render(), () => 200);
 
   constructor(clock, onPick) {
     this.clock = clock;

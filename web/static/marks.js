@@ -10,10 +10,13 @@ const { L } = globalThis;
 const SIZE = 20;
 const GLIDE_MS = 500;
 const MOST_GLIDING = 1500;
+const REST = 10; // times as long as drawing took: a slow machine is left in peace
+const DENSE = 4; // pixels
 const MOST_NAMES = 120;
 const NAMES_FROM_ZOOM = 12;
 const REACH = 14;
 const CELL = 28;
+const LINE = 13;
 const MOST_CROWDS = 40;
 const LAYERS = ["off", "online", "away", "silent"]; // the most urgent on top
 
@@ -27,7 +30,8 @@ export const Marks = L.Renderer.extend({
     this._shown = () => true;
     this._glides = new Map();
     this._soon = batched(() => this._map && this._draw());
-    this._slowly = batched(() => this._map && this._draw(), 250);
+    this._slowly = batched(() => this._map && this._draw(), () => Math.max(250, this._tookMs * REST));
+    this._tookMs = 0;
   },
 
   _initContainer() {
@@ -111,6 +115,7 @@ export const Marks = L.Renderer.extend({
   },
 
   _draw() {
+    const started = performance.now();
     const ratio = window.devicePixelRatio || 1;
     const context = this._context;
     const { min } = this._bounds;
@@ -125,6 +130,7 @@ export const Marks = L.Renderer.extend({
     if (this._map.getZoom() >= NAMES_FROM_ZOOM && all.length <= MOST_NAMES) this._label(context, all);
     else this._label(context, crowds(all));
     if (this._glides.size) this._soon();
+    this._tookMs = performance.now() - started;
   },
 
   /** Return by kind who lies on the canvas, and where. */
@@ -154,8 +160,19 @@ export const Marks = L.Renderer.extend({
     return { x: glide.from.x + (person.x - glide.from.x) * eased, y: glide.from.y + (person.y - glide.from.y) * eased };
   },
 
+  /** Stamp BITMAP on PLACES. Where there are many, whole pixels are quicker, and one sign hides another that lies just below. */
   _stamp(context, places, bitmap) {
-    for (const { x, y } of places) context.drawImage(bitmap, x - SIZE / 2, y - SIZE / 2, SIZE, SIZE);
+    if (this._people.size <= MOST_GLIDING) {
+      for (const { x, y } of places) context.drawImage(bitmap, x - SIZE / 2, y - SIZE / 2, SIZE, SIZE);
+      return;
+    }
+    const taken = new Set();
+    for (const { x, y } of places) {
+      const cell = Math.round(x / DENSE) * 65_536 + Math.round(y / DENSE);
+      if (taken.has(cell)) continue;
+      taken.add(cell);
+      context.drawImage(bitmap, Math.round(x - SIZE / 2), Math.round(y - SIZE / 2), SIZE, SIZE);
+    }
   },
 
   _ring(context, min) {
@@ -190,7 +207,10 @@ export const Marks = L.Renderer.extend({
     context.lineWidth = 3;
     context.strokeStyle = this._colours.edge;
     context.fillStyle = this._colours.text;
+    const written = [];
     for (const { x, y, label } of places) {
+      if (written.some((other) => Math.abs(other.y - y) < LINE && Math.abs(other.x - x) < other.width)) continue;
+      written.push({ x, y, width: context.measureText(label).width + SIZE });
       context.strokeText(label, x + SIZE * 0.7, y);
       context.fillText(label, x + SIZE * 0.7, y);
     }
