@@ -25,7 +25,7 @@ OFFLINE_NOTICE = b'{"online":false}'
 _PAGE = 500
 _CONFIRM_S = 10.0
 _POLL_S = 0.5
-_TURN_S = 15.0
+_TURN_S = 4.0
 _JOB = "outbox"
 
 

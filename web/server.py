@@ -26,6 +26,8 @@ class Server:
             raise BadSetting(
                 f"FIELDBEAT_HTTP_HOST, FIELDBEAT_HTTP_PORT: {host}:{port} cannot be listened on: {error}"
             ) from None
+        # Inherited by each connection. asyncio sets it only where the socket names its protocol, and create_server's does not.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it says at length that it starts
         self._server = uvicorn.Server(
             uvicorn.Config(

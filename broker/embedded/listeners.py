@@ -35,7 +35,10 @@ Serve = Callable[[Wire], Awaitable[None]]
 def bind(host: str, port: int) -> socket.socket:
     """Return a listening socket; raise `OSError` when the port is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    # Accepted connections inherit it; asyncio sets it only on sockets that name their protocol.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 class Listeners(Broker):  # type: ignore[misc]  # amqtt's types are not looked at

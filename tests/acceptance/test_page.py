@@ -187,6 +187,15 @@ def test_a_token_that_is_none_is_refused_in_words(visit: Visit) -> None:
     expect(trouble).to_have_text("The broker refuses this token.", timeout=10_000)
 
 
+def test_without_its_libraries_the_page_says_what_to_do(field: Field, browser: Browser) -> None:
+    with browser.new_context() as context:
+        context.route("**/vendor/**", lambda route: route.abort())
+        page = context.new_page()
+        page.goto(f"http://127.0.0.1:{field.settings['FIELDBEAT_HTTP_PORT']}/")
+        expect(page.get_by_role("alert")).to_contain_text("make web")
+        expect(page.locator("#sign-in")).not_to_be_visible()
+
+
 def test_axe_finds_no_serious_fault(field: Field, browser: Browser) -> None:
     axe = WEB / "node_modules" / "axe-core" / "axe.min.js"
     if not axe.exists():
