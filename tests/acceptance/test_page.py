@@ -184,7 +184,7 @@ def test_a_token_that_is_none_is_refused_in_words(visit: Visit) -> None:
     forged = visit.field.token("acme", "dispatcher", "dashboard")[:-4] + "AAAA"
     visit.page.get_by_label("Token").fill(forged)
     visit.page.get_by_role("button", name="Sign in").click()
-    expect(trouble).to_have_text("The broker refuses this token.", timeout=10_000)
+    expect(trouble).to_have_text("The broker refuses this token.", timeout=30_000)
 
 
 def test_without_its_libraries_the_page_says_what_to_do(field: Field, browser: Browser) -> None:

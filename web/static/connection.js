@@ -10,6 +10,7 @@ const REFUSED = new Set([4, 5, 134, 135]); // CONNACK [MQTT-3.2.2.3], reason cod
 export class Connection {
   #client;
   #delayMs = FIRST_DELAY_MS;
+  #ended = false;
 
   constructor(url, { token, user, company, role }, listener) {
     const name = crypto.getRandomValues(new Uint32Array(2)).join("-");
@@ -27,6 +28,7 @@ export class Connection {
     });
     this.#client.on("connect", () => this.#subscribe(company, listener));
     this.#client.on("close", () => {
+      if (this.#ended) return; // what ended it has been told already
       // Each time later, and never all pages at once.
       this.#delayMs = Math.min(this.#delayMs * 1.7, LONGEST_DELAY_MS);
       this.#client.options.reconnectPeriod = this.#delayMs * (0.6 + Math.random() * 0.4);
@@ -51,6 +53,7 @@ export class Connection {
   }
 
   close() {
+    this.#ended = true;
     this.#client.end(true);
   }
 }
