@@ -38,7 +38,8 @@ class MemoryLink:
         return len(self._unacked)
 
     def deliveries(self, filters: Sequence[str], idle_s: float) -> Iterator[Delivery | None]:
-        for message in list(self._unacked.values()):
+        for number, message in list(self._unacked.items()):
+            del self._unacked[number]
             yield self._delivery(message)
         while True:
             try:
@@ -54,7 +55,6 @@ class MemoryLink:
                 yield None
 
     def _delivery(self, message: tuple[str, bytes, bool]) -> Delivery:
-        self._unacked = {number: kept for number, kept in self._unacked.items() if kept is not message}
         self._count += 1
         number = self._count
         self._unacked[number] = message

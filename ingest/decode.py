@@ -12,6 +12,7 @@ from models import payloads, topics
 from models.errors import BadPayload, BadTopic
 from models.facts import Battery, Ended, Fix, Heard, Reason, Said, Signal, Stamp, Status, Text, Work, Worked, believed
 from models.payloads import Activity, Presence, StatusText
+from models.succession import Key
 from models.topics import Address, Channel
 
 DEFAULT_DEVICE = "default"
@@ -29,6 +30,8 @@ class Decoded(Struct, frozen=True, gc=False):
     payload: Presence | Activity | StatusText
     message: int
     raw: bytes = b""
+    session: Key | None = None
+    """Device and session that it belongs to, None for what belongs to the user alone."""
 
     @property
     def topic(self) -> str:
@@ -99,7 +102,8 @@ def _presence(company: str, user: str, delivery: Delivery) -> Decoded | Ignored:
     received = delivery.received_at
     signal = _heard(payload, received) if payload.type == "heartbeat" else _ended(payload, received)
     message = digest(delivery.payload) if payload.seq is None else payload.seq
-    return Decoded(company, user, received, signal, payload, message, delivery.payload)
+    key = signal.device or DEFAULT_DEVICE, signal.session or ""
+    return Decoded(company, user, received, signal, payload, message, delivery.payload, key)
 
 
 def _heard(payload: Presence, received: datetime) -> Heard:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, RowMapping, bindparam, case, update
 from ingest.decode import Decoded, Ignored, Rejected
 from ingest.dialect import Dialect
 from ingest.register import MAX_DEVICES, DeviceName, Name, Register, UserIds
-from ingest.transaction import Known, Transaction, session_key, write_rejected
+from ingest.transaction import Known, Transaction, write_rejected
 from models import queries
 from models.events import State
 from models.facts import Ended, Reason
@@ -67,7 +67,7 @@ class Store:
         with self._writing() as connection:
             users = self._register.users(connection, {(one.company, one.user) for one in decoded}, now)
             batch, not_enrolled = _split(decoded, users)
-            wanted = {(user_id, key[0]) for user_id, one in batch if (key := session_key(one)) is not None}
+            wanted = {(user_id, key[0]) for user_id, one in batch if (key := one.session) is not None}
             devices = self._register.devices(connection, wanted, now)
             batch, too_many = _split_devices(batch, devices)
             transaction = Transaction(connection, self._dialect, self._terms_at(connection, now), now)
@@ -79,7 +79,7 @@ class Store:
             write_rejected(connection, [*refused, *not_enrolled, *too_many])
             self._remember(transaction)
         self._register.remember(users, devices)
-        presences = sum(session_key(one) is not None for _, one in batch)
+        presences = sum(one.session is not None for _, one in batch)
         return Written(
             stored=stored,
             duplicates=presences - stored,
@@ -267,7 +267,7 @@ def _split_devices(
     """Return the messages of known devices, and those of devices beyond what a user may have."""
     kept, refused = [], []
     for user_id, one in batch:
-        key = session_key(one)
+        key = one.session
         if key is None or (user_id, key[0]) in devices:
             kept.append((user_id, one))
         else:

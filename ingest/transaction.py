@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 from sqlalchemy import Connection, Table, bindparam, insert, update
 
-from ingest.decode import DEFAULT_DEVICE, Decoded, Rejected, digest
+from ingest.decode import Decoded, Rejected, digest
 from ingest.dialect import Dialect
 from ingest.history import history_row, history_statement
 from ingest.register import DeviceName, Name, UserIds
@@ -88,7 +88,7 @@ class Transaction:
         self._devices = dict(devices)
         wanted = set()
         for user_id, decoded in batch:
-            key = session_key(decoded)
+            key = decoded.session
             if key is not None and (user_id, key) not in self._loaded.session_ids:
                 wanted.add((devices[user_id, key[0]], key[1]))
         if wanted:
@@ -100,7 +100,7 @@ class Transaction:
         """Find which of the messages that are dated by their receipt were stored before (contract 4.6)."""
         wanted = {}
         for user_id, decoded in batch:
-            key = session_key(decoded)
+            key = decoded.session
             if key is not None and _has_no_time(decoded):
                 row_id = self._loaded.session_ids.get((user_id, key))
                 if row_id is not None:
@@ -110,7 +110,7 @@ class Transaction:
 
     def apply(self, user_id: int, decoded: Decoded) -> None:
         """Advance the user by one message."""
-        signal, key = decoded.signal, session_key(decoded)
+        signal, key = decoded.signal, decoded.session
         person = self._loaded.people[user_id]
         if key is not None:
             if needs_siblings(person.sessions, signal):
@@ -257,17 +257,6 @@ _UPDATE_PRESENCE = (
     .values(rev=PRESENCE.c.rev + bindparam("b_newer"))
     .values({c.name: bindparam(c.name) for c in PRESENCE.c if c.name not in {"user_id", "rev", "published_rev"}})
 )
-
-
-def session_key(decoded: Decoded) -> Key | None:
-    """Return device and session that DECODED belongs to, None for what belongs to the user alone."""
-    match decoded.signal:
-        case Heard(device=device, session=session):
-            return device, session
-        case Ended(device=device, session=session):
-            return device or DEFAULT_DEVICE, session or ""
-        case _:
-            return None
 
 
 def _has_no_time(decoded: Decoded) -> bool:

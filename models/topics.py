@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from models.errors import BadTopic
@@ -33,6 +34,7 @@ INGEST_FILTERS = tuple(f"{ROOT}/+/{channel}/+" for channel in sorted(FROM_DEVICE
 """What the ingest worker subscribes to: one filter a channel, so that no message arrives twice."""
 
 _LEVELS = 4
+_REMEMBERED = 65_536
 _MAX_FILTER_BYTES = 65_535
 _CHANNELS = {str(channel): channel for channel in Channel}
 
@@ -66,6 +68,7 @@ def address(company: str, channel: Channel, user: str) -> Address:
     return Address(checked_id(company, "company"), channel, checked_id(user, "user"))
 
 
+@lru_cache(_REMEMBERED)
 def parse(topic: str) -> Address:
     """Return the address that TOPIC names, or raise `BadTopic`."""
     levels = topic.split("/")
