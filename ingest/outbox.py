@@ -108,11 +108,6 @@ class Outbox:
                 return False
         return True
 
-    def republish_all(self) -> None:
-        """Have the states of all users published again."""
-        self._all_after = 0
-        self._wake.set()
-
     def _pause_s(self) -> float:
         with self._lock:
             if not self._queue or self._behind:

@@ -200,7 +200,7 @@ class Store:
     def unconfirmed_events(self, limit: int) -> list[RowMapping]:
         """Return the oldest events that no broker has confirmed."""
         with self._dialect.reading() as connection:
-            return queries.unconfirmed_events(connection, 0, None, limit)
+            return queries.unconfirmed_events(connection, None, limit)
 
     def counts(self) -> dict[str, int]:
         """Return how much there is of what an operator asks after."""

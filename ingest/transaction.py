@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import time
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from msgspec.structs import replace
@@ -22,18 +20,11 @@ from models.facts import Ended, Heard, Said, Session, Signal, Worked
 from models.presence import Person, Terms
 from models.queries import ACTIVITY, EVENT, PRESENCE, REJECTED, SESSION, STATUS, Loaded
 from models.rows import presence_row, session_row
-from models.succession import Key, needs_siblings
+from models.succession import UUID7_ENTROPY_BITS, Key, needs_siblings, uuid7
 
 _HEAD_BYTES = 256
 _TOPIC_CHARS = 256
 _REASON_CHARS = 240
-
-
-def uuid7() -> str:
-    """Return a UUIDv7 of now [RFC 9562 section 5.7]."""
-    ms = time.time_ns() // 1_000_000
-    value = (ms & (1 << 48) - 1) << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
-    return str(uuid.UUID(int=value))
 
 
 Known = dict[int, tuple[Person, dict[Key, int]]]
@@ -232,7 +223,7 @@ class Transaction:
 
     def _event_row(self, user_id: int, event: Event) -> dict[str, Any]:
         (company, user), ids = self._names[user_id]
-        event_id = uuid7()
+        event_id = uuid7(datetime.now(UTC), secrets.randbits(UUID7_ENTROPY_BITS))
         return {
             "uuid": event_id,
             "company_id": ids.company,

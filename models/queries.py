@@ -198,13 +198,13 @@ def due_users(connection: Connection, now: datetime, limit: int) -> list[int]:
     return list(connection.execute(rows).scalars())
 
 
-def unconfirmed_events(connection: Connection, after: int, before: datetime | None, limit: int) -> list[RowMapping]:
-    """Return events that no broker has confirmed, in order, AFTER an id, and recorded BEFORE a time if one is given."""
+def unconfirmed_events(connection: Connection, before: datetime | None, limit: int) -> list[RowMapping]:
+    """Return events that no broker has confirmed, in order, recorded BEFORE a time if one is given."""
     rows = (
         select(EVENT.c.id, EVENT.c.channel, EVENT.c.payload, COMPANY.c.name.label("company"), USER.c.name.label("user"))
         .join_from(EVENT, USER, EVENT.c.user_id == USER.c.id)
         .join(COMPANY, EVENT.c.company_id == COMPANY.c.id)
-        .where(EVENT.c.confirmed_at.is_(None), EVENT.c.id > after)
+        .where(EVENT.c.confirmed_at.is_(None))
         .order_by(EVENT.c.id)
         .limit(limit)
     )

@@ -6,6 +6,7 @@ Only a session that was heard supersedes others: the will of a session that nobo
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -24,7 +25,16 @@ _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _ULID_TIME_CHARS = 10
 _UUID7 = re.compile(r"([0-9A-F]{8})-([0-9A-F]{4})-7[0-9A-F]{3}-[89AB][0-9A-F]{3}-[0-9A-F]{12}")
 _LAST_MS = int(datetime(9999, 1, 1, tzinfo=UTC).timestamp() * 1000)
+UUID7_ENTROPY_BITS = 74
+"""The bits of a UUIDv7 that are neither time nor version [RFC 9562 section 5.7]."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def uuid7(made_at: datetime, entropy: int) -> str:
+    """Return a UUIDv7 made of a time and of ENTROPY's lowest `UUID7_ENTROPY_BITS` [RFC 9562 section 5.7]."""
+    ms = int(made_at.timestamp() * 1000) & (1 << 48) - 1
+    high, low = entropy >> 62 & (1 << 12) - 1, entropy & (1 << 62) - 1
+    return str(uuid.UUID(int=ms << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low))
 
 
 def minted(session_id: str) -> datetime | None:

@@ -135,7 +135,7 @@ def _listening(connection: Connection, now: datetime, gap_s: float) -> Check:
 def _queue(connection: Connection, now: datetime, republish_interval_s: float) -> Check:
     waiting = queries.counts(connection)["unconfirmed_events"]
     overdue = now - timedelta(seconds=republish_interval_s)
-    if queries.unconfirmed_events(connection, 0, overdue, 1):
+    if queries.unconfirmed_events(connection, overdue, 1):
         advice = "see to broker and listening; `fieldbeat jobs --once` publishes again"
         return Check("queue", Verdict.FAILS, f"{waiting} events wait for the broker, some too long", advice)
     return Check("queue", Verdict.OK, f"{waiting} events wait for the broker")

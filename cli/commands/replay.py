@@ -12,7 +12,6 @@ import typer
 from cli import output, wiring
 from cli.fleet.client import Endpoint
 from cli.fleet.interrupt import stop_on_signals
-from cli.fleet.messages import SESSION_ENTROPY_BITS, session_id
 from cli.fleet.playback import Cue, Playback, in_order, paced, shift_to, usual_now
 from cli.fleet.player import LANES, Played, PlayOptions, play
 from cli.fleet.recording import Row, read
@@ -21,6 +20,7 @@ from cli.output import Column
 from cli.quantities import parse_time, time_text
 from cli.settings import Settings, load
 from models.errors import BadSetting, NotFound
+from models.succession import UUID7_ENTROPY_BITS, uuid7
 
 Recording = Annotated[Path, typer.Argument(metavar="FILE", help="CSV (also .gz) or GPX.")]
 Speed = Annotated[
@@ -58,7 +58,7 @@ def replay(
     started = wiring.now()
     shift = shift_to(started, instant or started)
     sessions = {row.device: "" for row in rows}
-    sessions = {device: session_id(started, secrets.randbits(SESSION_ENTROPY_BITS)) for device in sessions}
+    sessions = {device: uuid7(started, secrets.randbits(UUID7_ENTROPY_BITS)) for device in sessions}
     playback = Playback(rows, company, shift, sessions)
     cues = in_order(rows) if speed is None else paced(rows, instant, speed)
     if instant is not None:

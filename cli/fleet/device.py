@@ -12,8 +12,9 @@ from random import Random
 from typing import NamedTuple
 
 from cli.fleet import messages
-from cli.fleet.messages import SESSION_ENTROPY_BITS, Identity, Report, session_id
+from cli.fleet.messages import Identity, Report
 from cli.fleet.route import Route
+from models.succession import UUID7_ENTROPY_BITS, uuid7
 from models.topics import Channel
 
 _BUFFER = 1_000
@@ -148,7 +149,7 @@ class VirtualDevice:
         match self.phase:
             case Phase.WAITING if now_s >= self._until_s:
                 self.phase = Phase.CONNECTING
-                self.session = session_id(self._time(now_s), self._rng.getrandbits(SESSION_ENTROPY_BITS))
+                self.session = uuid7(self._time(now_s), self._rng.getrandbits(UUID7_ENTROPY_BITS))
                 self._seq = 0
                 yield Connect(messages.will(self.identity.device, self.session))
             case Phase.HIDDEN if now_s >= self._until_s:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import uuid
 from datetime import datetime
 from typing import NamedTuple
 
 from models.topics import Channel, address
-
-SESSION_ENTROPY_BITS = 74
-"""The bits of a UUIDv7 that are neither time nor version [RFC 9562 section 5.7]."""
 
 
 class Identity(NamedTuple):
@@ -38,13 +34,6 @@ class Report(NamedTuple):
     speed: float | None = None
     heading: float | None = None
     battery: float | None = None
-
-
-def session_id(made_at: datetime, entropy: int) -> str:
-    """Return a UUIDv7 made of a time and of ENTROPY's lowest `SESSION_ENTROPY_BITS`."""
-    ms = int(made_at.timestamp() * 1000) & (1 << 48) - 1
-    high, low = entropy >> 62 & (1 << 12) - 1, entropy & (1 << 62) - 1
-    return str(uuid.UUID(int=ms << 80 | 0x7 << 76 | high << 64 | 0b10 << 62 | low))
 
 
 def heartbeat(device: str, session: str, seq: int, at: datetime | None, report: Report) -> bytes:
