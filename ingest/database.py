@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISION = "0001"
+REVISION = "0002"
 """The revision of the schema that this version of Fieldbeat works with."""
 WRITING = "fieldbeat_writing"
 """Execution option of a transaction that will write: SQLite takes its one write lock at the start, not half-way."""

@@ -1,8 +1,7 @@
 """The tables. Declarations only: no engine, no session.
 
 Every id but the outside ones is a surrogate integer: history is the bulk of the data, and narrow. History hangs on the user, whose
-id leads its key, so that one user's time range is one stretch of one index, and both history and users can later be spread by
-company (through the user) or cut by time (through `at`).
+id leads its key, so that one user's time range is one stretch of one index. On PostgreSQL the history is cut into days of receipt.
 """
 
 from __future__ import annotations
@@ -11,7 +10,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, DateTime, Dialect, Index, Integer, LargeBinary, Table, UniqueConstraint, text
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import Field, SQLModel
 
@@ -20,6 +31,15 @@ _DAY_S = 86_400
 
 BigKey = BigInteger().with_variant(Integer(), "sqlite")
 """A 64-bit key; SQLite counts up by itself only for INTEGER PRIMARY KEY."""
+
+
+UPDATED_IN_PLACE = {
+    "fillfactor": 70,
+    "autovacuum_vacuum_scale_factor": 0.02,
+    "autovacuum_analyze_scale_factor": 0.05,
+}
+"""PostgreSQL's storage of tables whose rows change all the time: a page keeps room for the next version of its rows, so that a
+change of no indexed column touches no index (HOT); what that leaves behind is cleared after 2 % of the rows, not after 20."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -99,12 +119,17 @@ class Device(SQLModel, table=True):
 
 
 class DeviceSession(SQLModel, table=True):
-    """The facts of one session (`models.facts.Session`): a lease, and what the device reported last."""
+    """The facts of one session (`models.facts.Session`): a lease, and what the device reported last.
+
+    `newest_at` and `newest_seq` are the greatest `at` and `seq` that a message of the session in the history gives: what is beyond
+    them is no copy of any.
+    """
 
     __tablename__ = "device_session"
     __table_args__ = (
         UniqueConstraint("device_id", "token"),
         _partial_index("device_session_current", "user_id", "superseded_at IS NULL"),
+        {"postgresql_with": UPDATED_IN_PLACE},
     )
     id: int | None = Field(default=None, sa_column=Column(BigKey, primary_key=True))
     user_id: int = Field(foreign_key="user_account.id")
@@ -133,6 +158,8 @@ class DeviceSession(SQLModel, table=True):
     task: str | None = Field(default=None, max_length=128)
     work_at: datetime | None = _time(nullable=True)
     work_seq: int | None = Field(default=None, sa_type=BigInteger)
+    newest_at: datetime | None = _time(nullable=True)
+    newest_seq: int = Field(default=-1, sa_column=Column(BigInteger, nullable=False, server_default="-1"))
 
 
 class PresenceRow(SQLModel, table=True):
@@ -142,6 +169,7 @@ class PresenceRow(SQLModel, table=True):
     __table_args__ = (
         _partial_index("presence_due", "due_at", "due_at IS NOT NULL"),
         _partial_index("presence_unpublished", "user_id", "rev > published_rev"),
+        {"postgresql_with": UPDATED_IN_PLACE},
     )
     user_id: int = Field(primary_key=True, foreign_key="user_account.id")
     status: str = Field(default="offline", max_length=8)
@@ -168,20 +196,26 @@ class HistoryRow(SQLModel, table=True):
 
     `message` tells the messages of a session apart: its `seq`, or below zero a digest of its bytes. `kind` is 0 for a heartbeat, 1 for
     a will, 2 for a sign-off. A row without `at` of its own has `at` = `received_at`.
+
+    On PostgreSQL there is a partition for each day (`ingest.partitions`), and no constraint: one that holds over all partitions would
+    have to contain `received_at`, in which copies differ.
     """
 
     __tablename__ = "history"
     __table_args__ = (
-        UniqueConstraint("session_id", "message"),
-        # For retention. Receipts only rise, so a few pages of block ranges do on PostgreSQL.
-        Index("history_by_receipt", "received_at", postgresql_using="brin"),
-        {"sqlite_with_rowid": False},
+        PrimaryKeyConstraint("user_id", "at", "session_id", "message").ddl_if("sqlite"),
+        UniqueConstraint("session_id", "message").ddl_if("sqlite"),
+        Index("history_by_receipt", "received_at").ddl_if("sqlite"),
+        Index("history_by_user", "user_id", "at").ddl_if("postgresql"),
+        Index("history_by_session", "session_id", "message").ddl_if("postgresql"),
+        {"sqlite_with_rowid": False, "postgresql_partition_by": "RANGE (received_at)"},
     )
-    user_id: int = Field(primary_key=True)
-    at: datetime = Field(sa_column=Column(UtcDateTime, primary_key=True))
-    session_id: int = Field(sa_column=Column(BigInteger, primary_key=True))
-    message: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    # Eight bytes wide first, then the two narrow ones together: PostgreSQL pads in between.
+    at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
     received_at: datetime = _time()
+    session_id: int = Field(sa_column=Column(BigInteger, nullable=False))
+    message: int = Field(sa_column=Column(BigInteger, nullable=False))
+    user_id: int
     kind: int = 0
     latitude: float | None = None
     longitude: float | None = None
