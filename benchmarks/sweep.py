@@ -18,7 +18,7 @@ from ingest.sweep import sweep
 from models.facts import Session, Stamp, Status, Word
 from models.presence import Announced, Person, Terms
 from models.queries import COMPANY, DEVICE, LISTENING, PRESENCE, SESSION, USER
-from models.rows import presence_row, session_row
+from models.rows import PERSON_FACTS, SESSION_FACTS, person_row, session_row
 
 WANTED_RATIO = 2.0
 TERMS = Terms()
@@ -61,11 +61,13 @@ def _insert(connection: Connection, leases: list[tuple[Session, Person]]) -> Non
         (USER, [{"id": number, "company_id": 1, "name": f"u{number}", "enrolled_at": NOW} for number, _ in numbered]),
         (DEVICE, [{"id": number, "user_id": number, "name": "phone", "enrolled_at": NOW} for number, _ in numbered]),
         (SESSION, [
-            {"id": number, "user_id": number, "device_id": number, "token": session.id} | session_row(session)
+            {"id": number, "user_id": number, "device_id": number, "token": session.id}
+            | dict(zip(SESSION_FACTS, session_row(session), strict=True))
             for number, (session, _) in numbered
         ]),
         (PRESENCE, [
-            {"user_id": number, "rev": 1, "published_rev": 1} | presence_row(person) for number, (_, person) in numbered
+            {"user_id": number, "rev": 1, "published_rev": 1} | dict(zip(PERSON_FACTS, person_row(person), strict=True))
+            for number, (_, person) in numbered
         ]),
     ]  # fmt: skip
     for table, rows in tables:

@@ -127,7 +127,9 @@ class Settings(BaseSettings):
     @classmethod
     def _usable_in_a_page(cls, value: str | None, info: ValidationInfo) -> str | None:
         # The host of either stands in the page's policy, so that nothing else may.
-        schemes, holes = (("ws", "wss"), ()) if info.field_name == "ws_url" else (("http", "https"), ("{z}", "{x}", "{y}"))
+        schemes, holes = (
+            (("ws", "wss"), ()) if info.field_name == "ws_url" else (("http", "https"), ("{z}", "{x}", "{y}"))
+        )
         if value is not None and (
             urlsplit(value).scheme not in schemes
             or re.fullmatch(r"\w+://[\w.{}:\[\]-]+(/[!-~]*)?", value, re.ASCII) is None

@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table
+from sqlalchemy import Connection, Engine, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
+from sqlalchemy.exc import DBAPIError, StatementError
 
+from ingest.bulk import Bulk, Bulks, PostgresqlBulks, SqliteBulks
 from ingest.database import WRITING
+from ingest.turnstile import PostgresqlTurnstile, SqliteTurnstile, Turnstile
 from models.errors import StoreFailed, StoreRefused
-from models.tables import UtcDateTime, microseconds
 
-
-class Bulk:
-    """A statement for many rows at once: compiled once, its rows handed to the driver as they are.
-
-    SQLAlchemy's own way spends three times as long on the parameters of a heartbeat as SQLite does on storing it.
-    """
-
-    def __init__(self, statement: Any, engine: Engine) -> None:  # noqa: ANN401 any executable statement with named parameters
-        make: Any = type(engine.dialect)
-        dialect = engine.dialect if engine.dialect.positional else make(paramstyle="format")
-        compiled = statement.compile(dialect=dialect)
-        self._sql = str(compiled)
-        names = compiled.positiontup
-        self._values = itemgetter(*names)
-        types = [compiled.binds[name].type for name in names]
-        on_sqlite = engine.dialect.name == "sqlite"
-        self._times = [place for place, kind in enumerate(types) if on_sqlite and isinstance(kind, UtcDateTime)]
-
-    def execute(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> int:
-        """Execute the statement for ROWS; return how many rows it changed."""
-        return connection.exec_driver_sql(self._sql, [self._parameters(row) for row in rows]).rowcount
-
-    def _parameters(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
-        values = list(self._values(row))
-        for place in self._times:
-            values[place] = microseconds(values[place])
-        return tuple(values)
+_PATIENCE = "SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '60s'"
+"""A writer that hangs must not hold up the others for ever."""
 
 
 class Dialect:
@@ -49,24 +24,38 @@ class Dialect:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._driver: Any = engine.dialect.dbapi
         self._is_sqlite = engine.dialect.name == "sqlite"
-        self._bulks: dict[str, Bulk] = {}
+        self._bulks: Bulks = SqliteBulks() if self._is_sqlite else PostgresqlBulks()
+        self._made: dict[tuple[str, ...], Bulk] = {}
         self._kept: Connection | None = None
-        self._version: int | None = None
+        self.turnstile: Turnstile = SqliteTurnstile() if self._is_sqlite else PostgresqlTurnstile()
 
-    def bulk(self, name: str, make: Callable[[], Any]) -> Bulk:
-        """Return the bulk statement NAME, made by MAKE when it is first asked for."""
-        if name not in self._bulks:
-            self._bulks[name] = Bulk(make(), self._engine)
-        return self._bulks[name]
+    def inserting(self, table: Table, columns: Sequence[str]) -> Bulk:
+        """Return what inserts rows of COLUMNS of TABLE."""
+        return self._bulk(("insert", table.name, *columns), lambda: self._bulks.inserting(table, columns))
+
+    def updating(self, table: Table, columns: Sequence[str], adding: Sequence[str] = ()) -> Bulk:
+        """Return what updates COLUMNS of TABLE, the first of which is the key; values of ADDING are added to what is there."""
+        return self._bulk(("update", table.name, *columns), lambda: self._bulks.updating(table, columns, adding))
+
+    def _bulk(self, name: tuple[str, ...], make: Callable[[], Bulk]) -> Bulk:
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
 
     def insert(self, table: Table) -> Any:  # noqa: ANN401 the two classes share their methods but no base
         """Return an INSERT that knows ON CONFLICT."""
         return sqlite.insert(table) if self._is_sqlite else postgresql.insert(table)
 
-    @property
-    def locks_rows(self) -> bool:
-        return not self._is_sqlite
+    def new_ids(self, connection: Connection, table: Table, number: int) -> list[int]:
+        """Return NUMBER ids for rows that will be inserted into TABLE."""
+        if self._is_sqlite:
+            last = connection.execute(select(func.max(table.c.id))).scalar() or 0
+            return list(range(last + 1, last + 1 + number))
+        each = func.generate_series(1, number).table_valued("number")
+        next_id = func.nextval(f"{table.name}_id_seq")
+        return list(connection.execute(select(next_id).select_from(each)).scalars())
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -76,36 +65,35 @@ class Dialect:
         """
         try:
             with self._writer() as connection, connection.begin():
+                if not self._is_sqlite:
+                    connection.exec_driver_sql(_PATIENCE)
                 yield connection
-        except (IntegrityError, DataError) as error:
-            raise StoreRefused(f"the database refuses the batch: {error.orig}") from error
-        except DBAPIError as error:
-            raise StoreFailed(f"the database cannot be written: {error.orig}") from error
+        except (DBAPIError, self._driver.Error) as error:
+            raise self._meaning(getattr(error, "orig", error)) from error
         except StatementError as error:
             raise StoreRefused(f"the database cannot represent the batch: {error.orig}") from error
 
+    def _meaning(self, error: Exception) -> StoreFailed | StoreRefused:
+        """Return what an ERROR of the driver means: that the data is refused, or that now is not the time."""
+        if isinstance(error, self._driver.IntegrityError | self._driver.DataError):
+            return StoreRefused(f"the database refuses the batch: {error}")
+        return StoreFailed(f"the database cannot be written: {error}")
+
     @contextmanager
     def _writer(self) -> Iterator[Connection]:
-        """Lend the connection that writes; on SQLite it is always the same one, so that `changed_by_others` can tell."""
+        """Lend the connection that writes; on SQLite it is always the same one, which alone can tell what others commit."""
         connection = self._kept or self._engine.connect().execution_options(**{WRITING: True})
         self._kept = None
         try:
             yield connection
         except BaseException:
+            connection.invalidate()  # who knows in what state it is
             connection.close()
             raise
         if self._is_sqlite:
             self._kept = connection
         else:
             connection.close()
-
-    def changed_by_others(self, connection: Connection) -> bool:
-        """Whether anybody else may have written since this was last asked, in an open transaction that writes."""
-        if not self._is_sqlite:
-            return True
-        version = connection.exec_driver_sql("PRAGMA data_version").scalar()
-        changed, self._version = version != self._version, version
-        return changed
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -13,19 +13,19 @@ from sqlalchemy import Connection, Engine, RowMapping, bindparam, case, update
 
 from ingest.decode import Decoded, Ignored, Rejected
 from ingest.dialect import Dialect
-from ingest.register import MAX_DEVICES, DeviceName, Name, Register, UserIds
-from ingest.transaction import Known, Transaction, write_rejected
+from ingest.partitions import Partitions, day_of
+from ingest.register import Register
+from ingest.rejected import write_rejected
+from ingest.transaction import Transaction
 from models import queries
 from models.events import State
 from models.facts import Ended, Reason
+from models.people import Name
 from models.presence import Terms
 from models.queries import EVENT, LISTENING, PRESENCE, REVOCATION
 from models.tables import TurnRow, table
 
 TURN = table(TurnRow)
-
-_MAX_KNOWN = 50_000
-"""How many people are kept in memory, some 2 KiB each."""
 
 Outcome = Decoded | Rejected | Ignored
 
@@ -54,88 +54,81 @@ class Store:
     def __init__(self, engine: Engine, terms: Terms, *, enrol: bool = True, listening_gap_s: float = 10.0) -> None:
         self._dialect = Dialect(engine)
         self._register = Register(self._dialect, enrol=enrol)
+        self._partitions = Partitions()
         self._terms = terms
         self._gap_s = listening_gap_s
-        self._known: Known = {}
         # SQLite has one writer at a time and lets the others poll: ours queue up here instead.
         self._lock = threading.Lock()
 
     def write(self, outcomes: Sequence[Outcome], now: datetime) -> Written:
         """Store a batch, all of it or nothing; raise `StoreFailed` to try again later, `StoreRefused` for what can never be stored."""
-        decoded = [outcome for outcome in outcomes if isinstance(outcome, Decoded)]
-        refused = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
-        with self._writing() as connection:
-            users = self._register.users(connection, {(one.company, one.user) for one in decoded}, now)
-            batch, not_enrolled = _split(decoded, users)
-            wanted = {(user_id, key[0]) for user_id, one in batch if (key := one.session) is not None}
-            devices = self._register.devices(connection, wanted, now)
-            batch, too_many = _split_devices(batch, devices)
+        decoded = [outcome for outcome in outcomes if type(outcome) is Decoded]
+        refused = [outcome for outcome in outcomes if type(outcome) is Rejected]
+        with self._writing_people() as (connection, lock):
+            self._partitions.ensure(connection, {day_of(one.received) for one in decoded})
+            admitted = self._register.admit(connection, decoded, now, lock=lock)
             transaction = Transaction(connection, self._dialect, self._terms_at(connection, now), now)
-            transaction.load(users, self._known_in(connection))
-            transaction.load_devices(devices, batch)
-            for user_id, one in batch:
-                transaction.apply(user_id, one)
-            stored = transaction.flush()
-            write_rejected(connection, [*refused, *not_enrolled, *too_many])
-            self._remember(transaction)
-        self._register.remember(users, devices)
-        presences = sum(one.session is not None for _, one in batch)
+            transaction.advance(admitted)
+            transaction.flush()
+            write_rejected(connection, [*refused, *admitted.refused])
         return Written(
-            stored=stored,
-            duplicates=presences - stored,
-            rejected=len(refused) + len(not_enrolled) + len(too_many),
+            stored=transaction.stored,
+            duplicates=transaction.copies,
+            rejected=len(refused) + len(admitted.refused),
             ignored=len(outcomes) - len(decoded) - len(refused),
             events=transaction.events,
-            touched=frozenset(user_id for user_id, _ in batch),
+            touched=frozenset([member.user_id for member, _ in admitted.messages]),
         )
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        """Open a transaction; what it makes known is forgotten again when it fails."""
+        """Open a transaction that writes no people."""
+        with self._lock, self._dialect.writing() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing_people(self) -> Iterator[tuple[Connection, bool]]:
+        """Open a transaction that writes people; they must be locked when told so. Whom it leaves unwritten is forgotten."""
         with self._lock:
             try:
                 with self._dialect.writing() as connection:
-                    yield connection
+                    alone, undisturbed = self._dialect.turnstile.enter(connection)
+                    if not undisturbed:
+                        self._register.forget()
+                    self._register.make_room()
+                    yield connection, not alone
+                    self._dialect.turnstile.leave(connection)
             except BaseException:
-                self._known = {}
+                self._register.forget()
+                self._partitions.forget()
                 raise
-
-    def _known_in(self, connection: Connection) -> Known:
-        """Return the people who are known, none when somebody else has written."""
-        if len(self._known) > _MAX_KNOWN or self._dialect.changed_by_others(connection):
-            self._known = {}
-        return self._known
-
-    def _remember(self, transaction: Transaction) -> None:
-        """Know the people of TRANSACTION, which is about to be committed, until somebody else writes."""
-        self._known.update(transaction.known())
 
     def sweep(self, now: datetime, limit: int, *, dry_run: bool = False) -> Swept:
         """End the leases that have run out, of up to LIMIT users; with DRY_RUN only say how many."""
-        with self._writing() as connection:
+        with self._writing_people() as (connection, lock):
             due = queries.due_users(connection, now, limit)
             if not due:
                 return Swept(0, 0)
             transaction = Transaction(connection, self._dialect, self._terms_at(connection, now), now)
-            transaction.load(_named(connection, due), self._known_in(connection))
-            transaction.settle()
-            if not dry_run:
+            transaction.settle(self._register.numbered(connection, due, lock=lock))
+            if dry_run:
+                self._register.forget()
+            else:
                 transaction.flush()
-                self._remember(transaction)
             return Swept(len(due), transaction.events)
 
     def revoke_token(self, token_id: str, company: str, user: str, device: str | None, at: datetime) -> None:
         """Revoke one token; where it names a DEVICE, that device's lease ends too. (Otherwise its will is what ends it.)"""
-        with self._writing() as connection:
+        with self._writing_people() as (connection, lock):
             self._revoke(connection, {"company": company, "user": user, "token_id": token_id, "revoked_at": at})
             if device is not None:
-                self._end(connection, company, user, Ended(at, Reason.TOKEN_REVOKED, device), at)
+                self._end(connection, (company, user), Ended(at, Reason.TOKEN_REVOKED, device), lock=lock)
 
     def revoke_user(self, company: str, user: str, at: datetime) -> None:
         """Revoke all tokens that the user was issued up to AT, and end the leases of all of the user's devices."""
-        with self._writing() as connection:
+        with self._writing_people() as (connection, lock):
             self._revoke(connection, {"company": company, "user": user, "token_id": "", "revoked_at": at})
-            self._end(connection, company, user, Ended(at, Reason.TOKEN_REVOKED), at)
+            self._end(connection, (company, user), Ended(at, Reason.TOKEN_REVOKED), lock=lock)
 
     def _revoke(self, connection: Connection, row: dict[str, object]) -> None:
         new = self._dialect.insert(REVOCATION)
@@ -147,15 +140,12 @@ class Store:
             row,
         )
 
-    def _end(self, connection: Connection, company: str, user: str, signal: Ended, now: datetime) -> None:
-        user_id = queries.find_user(connection, company, user)
-        if user_id is None:
-            return
+    def _end(self, connection: Connection, name: Name, signal: Ended, *, lock: bool) -> None:
+        now = signal.received
         transaction = Transaction(connection, self._dialect, self._terms_at(connection, now), now)
-        transaction.load(_named(connection, [user_id]), {})
-        transaction.end(user_id, signal)
+        for member in self._register.named(connection, [name], lock=lock):
+            transaction.end(member, signal)
         transaction.flush()
-        self._remember(transaction)
 
     def listen(self, now: datetime) -> None:
         """Note that a worker is listening at NOW; an unbroken spell goes on, a broken one begins anew (contract 4.7)."""
@@ -245,43 +235,3 @@ _CONFIRM_STATE = (
     .where(PRESENCE.c.user_id == bindparam("b_id"), PRESENCE.c.published_rev < bindparam("b_rev"))
     .values(published_rev=bindparam("b_rev"))
 )
-
-
-def _split(
-    decoded: Sequence[Decoded], users: Mapping[Name, UserIds]
-) -> tuple[list[tuple[int, Decoded]], list[Rejected]]:
-    """Return the messages of known users with their ids, and those of users who may not enrol."""
-    batch, refused = [], []
-    for one in decoded:
-        ids = users.get((one.company, one.user))
-        if ids is not None:
-            batch.append((ids.user, one))
-        else:
-            refused.append(_refuse(one, "the user is not enrolled, and FIELDBEAT_ENROL is closed"))
-    return batch, refused
-
-
-def _split_devices(
-    batch: Sequence[tuple[int, Decoded]], devices: Mapping[DeviceName, int]
-) -> tuple[list[tuple[int, Decoded]], list[Rejected]]:
-    """Return the messages of known devices, and those of devices beyond what a user may have."""
-    kept, refused = [], []
-    for user_id, one in batch:
-        key = one.session
-        if key is None or (user_id, key[0]) in devices:
-            kept.append((user_id, one))
-        else:
-            refused.append(_refuse(one, f"the user has {MAX_DEVICES} devices already"))
-    return kept, refused
-
-
-def _refuse(one: Decoded, reason: str) -> Rejected:
-    return Rejected(one.topic, one.raw, one.received, reason)
-
-
-def _named(connection: Connection, user_ids: Sequence[int]) -> dict[Name, UserIds]:
-    """Return USER_IDS with their names and companies."""
-    return {
-        name: UserIds(company_id, user_id)
-        for user_id, (name, company_id) in queries.names(connection, user_ids).items()
-    }

@@ -1,217 +1,217 @@
-"""One batch on its way into the database: people are loaded, advanced by each message in order, and written back."""
+"""One batch on its way into the database: people are advanced by each message in order, and what changed is written."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from msgspec.structs import replace
-from sqlalchemy import Connection, Table, bindparam, insert, update
+from msgspec.structs import astuple, replace
+from sqlalchemy import Connection, Table
 
-from ingest.decode import Decoded, Rejected, digest
+from ingest import history
+from ingest.decode import Decoded, digest
 from ingest.dialect import Dialect
-from ingest.history import history_row, history_statement
-from ingest.register import DeviceName, Name, UserIds
-from models import presence, queries, topics
+from ingest.history import Entry
+from ingest.register import Admitted
+from models import people, presence
 from models.events import Event, channel_of, encode_event
 from models.facts import Ended, Heard, Said, Session, Signal, Worked
+from models.payloads import Presence
+from models.people import SESSION, Member
 from models.presence import Person, Terms
-from models.queries import ACTIVITY, EVENT, PRESENCE, REJECTED, SESSION, STATUS, Loaded
-from models.rows import presence_row, session_row
+from models.queries import ACTIVITY, EVENT, HISTORY, PRESENCE, STATUS
+from models.rows import PERSON_FACTS, SESSION_FACTS, person_row, session_row
 from models.succession import UUID7_ENTROPY_BITS, Key, needs_siblings, uuid7
 
-_HEAD_BYTES = 256
-_TOPIC_CHARS = 256
-_REASON_CHARS = 240
-
-
-Known = dict[int, tuple[Person, dict[Key, int]]]
-"""People by user id, each with the ids of the rows that hold their sessions."""
+_FILED = ("newest_at", "newest_seq")
+_SESSION = ("id", *_FILED, *SESSION_FACTS)
+_NEW_SESSION = ("user_id", "device_id", *_SESSION, "token")
+_PRESENCE = ("user_id", "rev", *PERSON_FACTS)
+_EVENT = ("company_id", "user_id", "at", "recorded_at", "uuid", "channel", "type", "payload")
 
 
 class Transaction:
-    """What one batch knows and changes. Nothing is written before `flush`."""
+    """What one batch changes. Nothing is written before `flush`."""
 
     def __init__(self, connection: Connection, dialect: Dialect, terms: Terms, now: datetime) -> None:
         self._connection = connection
         self._dialect = dialect
         self._terms = terms
         self._now = now
-        self._names: dict[int, tuple[Name, UserIds]] = {}
-        self._devices: dict[DeviceName, int] = {}
-        self._loaded = Loaded({}, {})
-        self._before: dict[int, Person] = {}
-        self._told: list[tuple[int, Event]] = []
-        self._history: list[tuple[int, Key, Decoded]] = []
+        self._before: dict[int, tuple[Member, Person]] = {}
+        self._new_sessions: set[int] = set()
+        self._filed: set[int] = set()
+        self._entries: dict[history.Id, Entry] = {}
+        self._copies: dict[history.Id, Entry] = {}
+        self._corrected: dict[history.Id, tuple[Entry, Entry]] = {}
+        self.copies = 0
+        self._told: list[tuple[Member, Event]] = []
         self._activity: list[dict[str, Any]] = []
         self._status: list[dict[str, Any]] = []
-        self._known: set[tuple[int, Key, int]] = set()
 
-    def load(self, users: Mapping[Name, UserIds], known: Known) -> None:
-        """Load and lock the people that USERS are, but for those who are KNOWN to be as they were."""
-        self._names = {ids.user: (name, ids) for name, ids in users.items()}
-        unknown = [user_id for user_id in self._names if user_id not in known]
-        if unknown:
-            self._loaded = queries.load_people(self._connection, unknown, lock=self._dialect.locks_rows)
-        for user_id in self._names:
-            if (remembered := known.get(user_id)) is not None:
-                self._loaded.people[user_id], rows = remembered
-                self._loaded.session_ids.update({(user_id, key): row_id for key, row_id in rows.items()})
-        self._before = dict(self._loaded.people)
+    def advance(self, admitted: Admitted) -> None:
+        """Advance each user by the user's messages, in order."""
+        self._new_sessions = admitted.new_sessions
+        self._find_copies(admitted)
+        for member, decoded in admitted.messages:
+            self._apply(member, decoded)
 
-    def known(self) -> Known:
-        """Return the people as they are after `flush`, with the rows of the sessions that may still matter."""
-        people: Known = {}
-        for user_id, person in self._loaded.people.items():
-            rows = {
-                key: self._loaded.session_ids[user_id, key]
-                for key, session in person.sessions.items()
-                if session.superseded is None
-            }
-            sessions = {key: person.sessions[key] for key in rows}
-            people[user_id] = replace(person, sessions=sessions) if len(rows) < len(person.sessions) else person, rows
-        return people
-
-    def load_devices(self, devices: Mapping[DeviceName, int], batch: Sequence[tuple[int, Decoded]]) -> None:
-        """Load the sessions that the messages of BATCH name, pairs of user and message, if they are not their device's newest."""
-        self._devices = dict(devices)
+    def _find_copies(self, admitted: Admitted) -> None:
+        """Find which messages the history holds, among those that may be copies (contract 4.6)."""
         wanted = set()
-        for user_id, decoded in batch:
-            key = decoded.session
-            if key is not None and (user_id, key) not in self._loaded.session_ids:
-                wanted.add((devices[user_id, key[0]], key[1]))
+        for member, decoded in admitted.messages:
+            if decoded.session is None:
+                continue
+            filed = member.filed[decoded.session]
+            if filed.row_id not in self._new_sessions and not history.is_beyond(_presence(decoded), filed):
+                wanted.add((filed.row_id, decoded.message))
         if wanted:
-            queries.load_sessions(self._connection, self._loaded, wanted)
-            self._before = dict(self._loaded.people)
-        self._find_repeats(batch)
+            self._copies = history.copies(self._connection, wanted)
 
-    def _find_repeats(self, batch: Sequence[tuple[int, Decoded]]) -> None:
-        """Find which of the messages that are dated by their receipt were stored before (contract 4.6)."""
-        wanted = {}
-        for user_id, decoded in batch:
-            key = decoded.session
-            if key is not None and _has_no_time(decoded):
-                row_id = self._loaded.session_ids.get((user_id, key))
-                if row_id is not None:
-                    wanted[row_id, decoded.message] = (user_id, key, decoded.message)
-        if wanted:
-            self._known = {wanted[pair] for pair in queries.known_messages(self._connection, wanted.keys())}
-
-    def apply(self, user_id: int, decoded: Decoded) -> None:
-        """Advance the user by one message."""
+    def _apply(self, member: Member, decoded: Decoded) -> None:
+        person = member.person
+        if member.user_id not in self._before:
+            self._before[member.user_id] = member, person
         signal, key = decoded.signal, decoded.session
-        person = self._loaded.people[user_id]
         if key is not None:
             if needs_siblings(person.sessions, signal):
-                person = self._with_siblings(user_id, person, key[0])
-            if _has_no_time(decoded):
-                if isinstance(signal, Heard) and (user_id, key, decoded.message) in self._known:
-                    signal = signal.repeated()
-                self._known.add((user_id, key, decoded.message))
-            self._history.append((user_id, key, decoded))
+                person = self._with_siblings(member, key[0])
+            if self._file(member, key, decoded) and isinstance(signal, Heard) and signal.stamp.at == decoded.received:
+                # Dated by its receipt, a copy would seem to be news.
+                signal = signal.repeated()
         person, told = presence.advance(person, signal, self._terms)
         if key is not None and key not in person.sessions:
-            person = presence.with_sessions(person, {key: Session(*key, first=decoded.received)}, keep=person.sessions)
-        self._loaded.people[user_id] = person
-        self._told.extend((user_id, event) for event in told)
-        self._log(user_id, decoded, signal)
+            person = replace(person, sessions={**person.sessions, key: Session(*key, first=decoded.received)})
+        member.person = person
+        if told:
+            self._told.extend((member, event) for event in told)
+        if not isinstance(signal, Heard) or signal.work is not None:
+            self._log(member, decoded, signal)
 
-    def _with_siblings(self, user_id: int, person: Person, device: str) -> Person:
-        """Return PERSON with all sessions of DEVICE."""
-        siblings = queries.load_siblings(self._connection, self._loaded, self._devices[user_id, device])
-        before = self._before[user_id]
-        self._before[user_id] = presence.with_sessions(before, siblings, keep=before.sessions)
-        return presence.with_sessions(person, siblings, keep=person.sessions)
+    def _file(self, member: Member, key: Key, decoded: Decoded) -> bool:
+        """File the message in the history; return whether it is a copy."""
+        payload, filed = _presence(decoded), member.filed[key]
+        entry = history.entry(member.user_id, filed.row_id, decoded, payload)
+        id_ = filed.row_id, decoded.message
+        if not history.is_beyond(payload, filed) and self._is_copy(id_, entry):
+            return True
+        self._entries[id_] = entry
+        self._filed.add(filed.row_id)
+        history.file(payload, filed)
+        return False
 
-    def settle(self) -> None:
-        """Let the time up to now change what it may of all people loaded."""
-        for user_id, person in self._loaded.people.items():
-            self._loaded.people[user_id], told = presence.settle(person, self._now, self._terms)
-            self._told.extend((user_id, event) for event in told)
+    def _is_copy(self, id_: history.Id, entry: Entry) -> bool:
+        """Whether the history holds the message of ENTRY, which then is merged into what it holds."""
+        if (stored := self._copies.get(id_)) is not None:
+            self._copies[id_] = merged = history.merged(stored, entry)
+            if merged != stored:
+                self._corrected[id_] = self._corrected.get(id_, (stored,))[0], merged
+        elif (pending := self._entries.get(id_)) is not None:
+            self._entries[id_] = history.merged(pending, entry)
+        else:
+            return False
+        self.copies += 1
+        return True
 
-    def end(self, user_id: int, signal: Ended) -> None:
+    def _with_siblings(self, member: Member, device: str) -> Person:
+        """Return the user with all sessions of DEVICE."""
+        before = self._before[member.user_id][1]
+        person = member.person
+        found = people.device_sessions(self._connection, member, device)
+        self._before[member.user_id] = member, replace(before, sessions={**found, **before.sessions})
+        member.person = replace(person, sessions={**found, **person.sessions})
+        return member.person
+
+    def settle(self, members: Iterable[Member]) -> None:
+        """Let the time up to now change what it may of MEMBERS."""
+        for member in members:
+            self._before[member.user_id] = member, member.person
+            member.person, told = presence.settle(member.person, self._now, self._terms)
+            self._told.extend((member, event) for event in told)
+
+    def end(self, member: Member, signal: Ended) -> None:
         """End leases of the user for a reason that came by no message."""
-        person, told = presence.advance(self._loaded.people[user_id], signal, self._terms)
-        self._loaded.people[user_id] = person
-        self._told.extend((user_id, event) for event in told)
+        self._before[member.user_id] = member, member.person
+        member.person, told = presence.advance(member.person, signal, self._terms)
+        self._told.extend((member, event) for event in told)
 
-    def _log(self, user_id: int, decoded: Decoded, signal: Signal) -> None:
+    def _log(self, member: Member, decoded: Decoded, signal: Signal) -> None:
         match signal:
             case Heard(work=work, device=device) if work is not None:
                 said = repr((device, work.project, work.task)).encode()
-                self._activity.append(_activity_row(user_id, decoded, device, digest(said)))
+                self._activity.append(_activity_row(member.user_id, decoded, device, digest(said)))
             case Worked():
-                self._activity.append(
-                    _activity_row(user_id, decoded, getattr(decoded.payload, "device", None), decoded.message)
-                )
+                named = getattr(decoded.payload, "device", None)
+                self._activity.append(_activity_row(member.user_id, decoded, named, decoded.message))
             case Said(text=text):
-                row = {"user_id": user_id, "set_at": text.set_at, "message": text.message, "until": text.until}
-                if self._loaded.people[user_id].text is text:
-                    self._status.append(row)
+                if member.person.text is text:
+                    row = {"user_id": member.user_id, "set_at": text.set_at, "message": text.message}
+                    self._status.append(row | {"until": text.until})
 
     @property
     def events(self) -> int:
         return len(self._told)
 
-    def flush(self) -> int:
-        """Write all that changed; return how many messages of the history are new."""
-        self._write_sessions()
-        self._write_presences()
-        stored = self._write_history()
+    @property
+    def stored(self) -> int:
+        """How many messages are new in the history."""
+        return len(self._entries)
+
+    def flush(self) -> None:
+        """Write all that changed."""
+        self._write_people()
+        self._write_history()
         self._insert_new(ACTIVITY, self._activity)
         self._insert_new(STATUS, self._status)
         self._write_events()
-        return stored
 
-    def _write_sessions(self) -> None:
-        new, old = [], []
-        for user_id, person in self._loaded.people.items():
-            before = self._before[user_id].sessions
-            if person.sessions is before:
-                continue
-            for key, session in person.sessions.items():
-                if session is before.get(key):
-                    continue
-                row_id = self._loaded.session_ids.get((user_id, key))
-                if row_id is not None:
-                    old.append(session_row(session) | {"b_id": row_id})
-                else:
-                    new.append((user_id, key, session))
+    def _write_people(self) -> None:
+        new: list[tuple[Any, ...]] = []
+        changed: list[tuple[Any, ...]] = []
+        presences: list[tuple[Any, ...]] = []
+        for member, before in self._before.values():
+            self._collect_sessions(member, before, new, changed)
+            person = member.person
+            same = person.announced is before.announced and person.work is before.work and person.text is before.text
+            if not same or person.due != before.due or person.rev != before.rev:
+                presences.append((member.user_id, person.rev - before.rev, *person_row(person)))
         if new:
-            rows = [self._new_session(*one) for one in new]
-            ids = self._connection.execute(insert(SESSION).returning(SESSION.c.id, sort_by_parameter_order=True), rows)
-            for (user_id, key, _), row_id in zip(new, ids.scalars(), strict=True):
-                self._loaded.session_ids[user_id, key] = row_id
-        if old:
-            self._dialect.bulk("sessions", lambda: _UPDATE_SESSION).execute(self._connection, old)
+            self._dialect.inserting(SESSION, _NEW_SESSION).write(self._connection, new)
+        if changed:
+            self._dialect.updating(SESSION, _SESSION).write(self._connection, changed)
+        if presences:
+            # The outbox counts up `rev` as well, for states that only moved.
+            self._dialect.updating(PRESENCE, _PRESENCE, adding=("rev",)).write(self._connection, presences)
 
-    def _new_session(self, user_id: int, key: Key, session: Session) -> dict[str, Any]:
-        names = {"user_id": user_id, "device_id": self._devices[user_id, key[0]], "token": key[1]}
-        return names | session_row(session)
+    def _collect_sessions(
+        self, member: Member, before: Person, new: list[tuple[Any, ...]], changed: list[tuple[Any, ...]]
+    ) -> None:
+        """Add the rows of the user's sessions that are NEW or CHANGED; those that no longer matter are forgotten."""
+        sessions, over = member.person.sessions, []
+        for key, session in sessions.items():
+            if session.superseded is not None:
+                over.append(key)
+            filed = member.filed[key]
+            if session is before.sessions.get(key) and filed.row_id not in self._filed:
+                continue
+            row = (filed.row_id, filed.newest_at, filed.newest_seq, *session_row(session))
+            if filed.row_id in self._new_sessions:
+                new.append((member.user_id, member.devices[key[0]], *row, key[1]))
+            else:
+                changed.append(row)
+        if over:
+            member.person = replace(member.person, sessions={k: s for k, s in sessions.items() if k not in over})
+            for key in over:
+                del member.filed[key]
 
-    def _write_presences(self) -> None:
-        rows = []
-        for user_id, person in self._loaded.people.items():
-            was = self._before[user_id]
-            same = person.announced is was.announced and person.work is was.work and person.text is was.text
-            if not same or person.due != was.due or person.rev != was.rev:
-                rows.append(presence_row(person) | {"b_id": user_id, "b_newer": person.rev - was.rev})
-        if rows:
-            self._dialect.bulk("presences", lambda: _UPDATE_PRESENCE).execute(self._connection, rows)
-
-    def _write_history(self) -> int:
-        if not self._history:
-            return 0
-        rows = [
-            history_row(user_id, self._loaded.session_ids[user_id, key], decoded)
-            for user_id, key, decoded in self._history
-        ]
-        # In the order of the key: SQLite is many times faster when neighbours are written together.
-        rows.sort(key=lambda row: (row["user_id"], row["at"]))
-        statement = self._dialect.bulk("history", lambda: history_statement(self._dialect))
-        return statement.execute(self._connection, rows)
+    def _write_history(self) -> None:
+        if self._entries:
+            # In the order of the key: databases are many times faster when neighbours are written together.
+            entries = sorted(self._entries.values(), key=lambda entry: (entry.user_id, entry.at))
+            self._dialect.inserting(HISTORY, history.COLUMNS).write(self._connection, map(astuple, entries))
+        history.correct(self._connection, self._corrected.values())
 
     def _insert_new(self, table: Table, rows: list[dict[str, Any]]) -> None:
         if rows:
@@ -219,40 +219,20 @@ class Transaction:
 
     def _write_events(self) -> None:
         if self._told:
-            self._connection.execute(insert(EVENT), [self._event_row(user_id, event) for user_id, event in self._told])
+            rows = [self._event_row(member, event) for member, event in self._told]
+            self._dialect.inserting(EVENT, _EVENT).write(self._connection, rows)
 
-    def _event_row(self, user_id: int, event: Event) -> dict[str, Any]:
-        (company, user), ids = self._names[user_id]
+    def _event_row(self, member: Member, event: Event) -> tuple[Any, ...]:
         event_id = uuid7(datetime.now(UTC), secrets.randbits(UUID7_ENTROPY_BITS))
-        return {
-            "uuid": event_id,
-            "company_id": ids.company,
-            "user_id": user_id,
-            "channel": str(channel_of(event)),
-            "type": event.type,
-            "at": event.at,
-            "recorded_at": self._now,
-            "payload": encode_event(event, event_id, company, user),
-        }
+        payload = encode_event(event, event_id, *member.name)
+        channel = channel_of(event).value
+        return member.company_id, member.user_id, event.at, self._now, event_id, channel, event.type, payload
 
 
-_UPDATE_SESSION = (
-    update(SESSION)
-    .where(SESSION.c.id == bindparam("b_id"))
-    .values({c.name: bindparam(c.name) for c in SESSION.c if c.name not in {"id", "user_id", "device_id", "token"}})
-)
-_UPDATE_PRESENCE = (
-    update(PRESENCE)
-    .where(PRESENCE.c.user_id == bindparam("b_id"))
-    # The outbox counts up `rev` as well, for states that only moved.
-    .values(rev=PRESENCE.c.rev + bindparam("b_newer"))
-    .values({c.name: bindparam(c.name) for c in PRESENCE.c if c.name not in {"user_id", "rev", "published_rev"}})
-)
-
-
-def _has_no_time(decoded: Decoded) -> bool:
-    """Whether DECODED is a heartbeat that is dated by its receipt: it gives no time, or one that is not believed."""
-    return isinstance(decoded.signal, Heard) and decoded.signal.stamp.at == decoded.received
+def _presence(decoded: Decoded) -> Presence:
+    payload = decoded.payload
+    assert isinstance(payload, Presence)  # noqa: S101 only presence messages have a session
+    return payload
 
 
 def _activity_row(user_id: int, decoded: Decoded, device: str | None, message: int) -> dict[str, Any]:
@@ -266,30 +246,3 @@ def _activity_row(user_id: int, decoded: Decoded, device: str | None, message: i
         "project": work.project,  # type: ignore[union-attr] # likewise
         "task": work.task,  # type: ignore[union-attr] # likewise
     }
-
-
-def rejected_row(refused: Rejected) -> dict[str, Any]:
-    """Return the row that keeps REFUSED: its topic, its reason, its size and its first bytes."""
-    levels = refused.topic.split("/")
-    company = levels[1] if len(levels) > 1 and topics.is_id(levels[1]) else None
-    return {
-        "received_at": refused.received,
-        "company": company,
-        "topic": _storable(refused.topic)[:_TOPIC_CHARS],
-        "reason": _storable(refused.reason)[:_REASON_CHARS],
-        "size": len(refused.payload),
-        "head": refused.payload[:_HEAD_BYTES],
-    }
-
-
-def _storable(text: str) -> str:
-    """Return TEXT with what a database could not store written out."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
-
-
-def write_rejected(connection: Connection, refused: Iterable[Rejected]) -> int:
-    """Keep the messages REFUSED; return how many."""
-    rows = [rejected_row(one) for one in refused]
-    if rows:
-        connection.execute(insert(REJECTED), rows)
-    return len(rows)

@@ -45,15 +45,17 @@ class Worker:
                 return
             if delivery is not None:
                 batch.add(delivery, decode(delivery))
-            if batch.is_full or (delivery is None and batch.items):
+            if batch.is_full or delivery is None:
                 self._write(batch.take())
-            self._listen()
+                self._listen()
 
     def stop(self) -> None:
         """End `run` after the batch at hand."""
         self._stop.set()
 
     def _write(self, items: list[Item]) -> None:
+        if not items:
+            return
         delay_s = _FIRST_RETRY_S
         while not self._stop.is_set():
             try:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, RowMapping, Select, func, select, tuple_
+from sqlalchemy import Connection, RowMapping, Select, func, select
 
-from models import presence
+from models import people, presence
 from models.events import State
 from models.facts import Session
-from models.presence import Person, Terms
-from models.rows import person_of, session_of
-from models.succession import Key
+from models.people import Member
+from models.presence import Terms
+from models.rows import session_of
 from models.tables import (
     ActivityRow,
     Company,
@@ -53,65 +53,6 @@ def slices(items: Sequence[T], size: int = SLICE) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
-class Loaded(Struct):
-    """People by user id, and the ids of the session rows that hold their facts."""
-
-    people: dict[int, Person]
-    session_ids: dict[tuple[int, Key], int]
-
-    def take(self, rows: Iterable[RowMapping]) -> None:
-        """Add the sessions in ROWS to their people."""
-        found: dict[int, dict[Key, Session]] = {}
-        for row in rows:
-            session = session_of(row, row["device"])
-            found.setdefault(row["user_id"], {})[session.key] = session
-            self.session_ids[row["user_id"], session.key] = row["id"]
-        for user_id, sessions in found.items():
-            person = self.people[user_id]
-            self.people[user_id] = replace(person, sessions={**person.sessions, **sessions})
-
-
-def load_people(connection: Connection, user_ids: Collection[int], *, lock: bool = False) -> Loaded:
-    """Return those of USER_IDS that have a presence, each with the newest sessions of their devices; LOCK their rows until the commit."""
-    loaded = Loaded({}, {})
-    for some in slices(sorted(user_ids)):
-        rows = select(PRESENCE).where(PRESENCE.c.user_id.in_(some)).order_by(PRESENCE.c.user_id)
-        for row in connection.execute(rows.with_for_update() if lock else rows).mappings():
-            loaded.people[row["user_id"]] = person_of(row, {})
-    for some in slices(sorted(loaded.people)):
-        current = _SESSION_AND_DEVICE.where(SESSION.c.user_id.in_(some), SESSION.c.superseded_at.is_(None))
-        loaded.take(connection.execute(current).mappings())
-    return loaded
-
-
-def load_sessions(connection: Connection, loaded: Loaded, wanted: Collection[tuple[int, str]]) -> None:
-    """Add to LOADED the sessions WANTED, as pairs of device id and session id, whether or not they are their device's newest."""
-    for some in slices(sorted(wanted)):
-        found = _SESSION_AND_DEVICE.where(tuple_(SESSION.c.device_id, SESSION.c.token).in_(some))
-        loaded.take(connection.execute(found).mappings())
-
-
-def load_siblings(connection: Connection, loaded: Loaded, device_id: int) -> dict[Key, Session]:
-    """Return all sessions of one device, their ids added to LOADED."""
-    siblings = {}
-    for row in connection.execute(_SESSION_AND_DEVICE.where(SESSION.c.device_id == device_id)).mappings():
-        session = session_of(row, row["device"])
-        siblings[session.key] = session
-        loaded.session_ids[row["user_id"], session.key] = row["id"]
-    return siblings
-
-
-def known_messages(connection: Connection, wanted: Collection[tuple[int, int]]) -> set[tuple[int, int]]:
-    """Return which of WANTED, pairs of session row and message, the history holds."""
-    known: set[tuple[int, int]] = set()
-    for some in slices(sorted(wanted)):
-        found = select(HISTORY.c.session_id, HISTORY.c.message).where(
-            tuple_(HISTORY.c.session_id, HISTORY.c.message).in_(some)
-        )
-        known.update((row[0], row[1]) for row in connection.execute(found))
-    return known
-
-
 def listening_since(connection: Connection, now: datetime, gap_s: float) -> datetime:
     """Return since when a worker has been listening without a break; NOW when none is, so that silence does not count."""
     row = connection.execute(select(LISTENING.c.since, LISTENING.c.until)).first()
@@ -144,39 +85,16 @@ def roster(
     connection: Connection, company: str, now: datetime, terms: Terms, *, after: str = "", limit: int | None = None
 ) -> list[State]:
     """Return the states of COMPANY's users, true at NOW, by name, beginning AFTER a name."""
-    users = _users(company).where(USER.c.name > after).limit(limit)
-    names = {row.id: row.name for row in connection.execute(users)}
-    return _states(connection, {user_id: (company, name) for user_id, name in names.items()}, now, terms)
-
-
-def names(connection: Connection, user_ids: Collection[int]) -> dict[int, tuple[tuple[str, str], int]]:
-    """Return, of each of USER_IDS, company and user as the outside names them, and the row of the company."""
-    found: dict[int, tuple[tuple[str, str], int]] = {}
-    for some in slices(sorted(user_ids)):
-        rows = (
-            select(USER.c.id, COMPANY.c.name, USER.c.name, COMPANY.c.id)
-            .join_from(USER, COMPANY)
-            .where(USER.c.id.in_(some))
-            .order_by(USER.c.id)
-        )
-        found.update({row[0]: ((row[1], row[2]), row[3]) for row in connection.execute(rows)})
-    return found
+    return [_state(member, now, terms) for member in people.members(connection, company, after, limit)]
 
 
 def states(connection: Connection, user_ids: Collection[int], now: datetime, terms: Terms) -> dict[int, State]:
     """Return the states of USER_IDS, true at NOW."""
-    addresses = {user_id: name for user_id, (name, _) in names(connection, user_ids).items()}
-    return dict(zip(addresses, _states(connection, addresses, now, terms), strict=True))
+    return {member.user_id: _state(member, now, terms) for member in people.numbered(connection, user_ids)}
 
 
-def _states(
-    connection: Connection, addresses: Mapping[int, tuple[str, str]], now: datetime, terms: Terms
-) -> list[State]:
-    people = load_people(connection, addresses.keys()).people
-    return [
-        presence.state(company, user, people.get(user_id, Person()), now, terms)
-        for user_id, (company, user) in addresses.items()
-    ]
+def _state(member: Member, now: datetime, terms: Terms) -> State:
+    return presence.state(*member.name, member.person, now, terms)
 
 
 def unpublished(connection: Connection, limit: int) -> list[int]:

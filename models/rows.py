@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -19,34 +19,41 @@ _devices_to_json = msgspec.json.Encoder()
 _devices_from_json = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 
 
-def session_row(session: Session) -> dict[str, Any]:
-    """Return the columns of `DeviceSession` that hold SESSION, all but the keys."""
-    fix, battery, word, work = session.fix, session.battery, session.word, session.work
-    return {
-        "first_at": session.first,
-        "heard_at": session.heard,
-        "lost_at": session.lost,
-        "left_at": session.left,
-        "left_reason": str(session.left_reason),
-        "superseded_at": session.superseded,
-        "lapsed_at": session.lapsed,
-        "seen_before": session.seen_before,
-        "word": word and str(word.status),
-        "word_at": word and word.stamp.at,
-        "word_seq": word and word.stamp.seq,
-        "battery": battery and battery.percent,
-        "battery_at": battery and battery.stamp.at,
-        "battery_seq": battery and battery.stamp.seq,
-        "latitude": fix and fix.latitude,
-        "longitude": fix and fix.longitude,
-        "accuracy": fix and fix.accuracy,
-        "fix_at": fix and fix.stamp.at,
-        "fix_seq": fix and fix.stamp.seq,
-        "project": work and work.project,
-        "task": work and work.task,
-        "work_at": work and work.stamp.at,
-        "work_seq": work and work.stamp.seq,
-    }
+SESSION_FACTS = (
+    "first_at", "heard_at", "lost_at", "left_at", "superseded_at", "lapsed_at", "seen_before", "word_at", "word_seq",
+    "battery", "battery_at", "battery_seq", "latitude", "longitude", "accuracy", "fix_at", "fix_seq", "work_at", "work_seq",
+    "left_reason", "word", "project", "task",
+)  # fmt: skip
+"""The columns of `DeviceSession` that hold a session's facts."""
+PERSON_FACTS = (
+    "since", "message_updated_at", "work_at", "text_set_at", "text_until", "due_at",
+    "status", "reason", "project", "task", "message", "devices", "work_project", "work_task", "text_message",
+)  # fmt: skip
+"""The columns of `PresenceRow` that hold what is known of a person, all but the revs."""
+
+_NO_FIX: Final = (None, None, None, None, None)
+
+
+def session_row(session: Session) -> tuple[Any, ...]:
+    """Return the values of `SESSION_FACTS` that hold SESSION."""
+    word, battery, fix, work = session.word, session.battery, session.fix, session.work
+    return (
+        session.first,
+        session.heard,
+        session.lost,
+        session.left,
+        session.superseded,
+        session.lapsed,
+        session.seen_before,
+        *((None, None) if word is None else (word.stamp.at, word.stamp.seq)),
+        *((None, None, None) if battery is None else (battery.percent, battery.stamp.at, battery.stamp.seq)),
+        *(_NO_FIX if fix is None else (fix.latitude, fix.longitude, fix.accuracy, fix.stamp.at, fix.stamp.seq)),
+        *((None, None) if work is None else (work.stamp.at, work.stamp.seq)),
+        session.left_reason.value,
+        word and word.status.value,
+        work and work.project,
+        work and work.task,
+    )
 
 
 def session_of(row: RowMapping, device: str) -> Session:
@@ -78,26 +85,26 @@ def _fix(row: RowMapping, fix_at: datetime) -> Fix:
     return Fix(Stamp(fix_at, row["fix_seq"]), row["latitude"], row["longitude"], row["accuracy"])
 
 
-def presence_row(person: Person) -> dict[str, Any]:
-    """Return the columns of `PresenceRow` that hold PERSON, all but the key and the revs."""
+def person_row(person: Person) -> tuple[Any, ...]:
+    """Return the values of `PERSON_FACTS` that hold PERSON."""
     said, work, text = person.announced, person.work, person.text
-    return {
-        "status": str(said.status),
-        "reason": said.reason and str(said.reason),
-        "since": said.since,
-        "project": said.project,
-        "task": said.task,
-        "message": said.message,
-        "message_updated_at": said.message_updated,
-        "devices": _devices_to_json.encode(said.devices).decode(),
-        "work_project": work and work.project,
-        "work_task": work and work.task,
-        "work_at": work and work.stamp.at,
-        "text_message": text and text.message,
-        "text_set_at": text and text.set_at,
-        "text_until": text and text.until,
-        "due_at": person.due,
-    }
+    return (
+        said.since,
+        said.message_updated,
+        work and work.stamp.at,
+        text and text.set_at,
+        text and text.until,
+        person.due,
+        said.status.value,
+        said.reason and said.reason.value,
+        said.project,
+        said.task,
+        said.message,
+        _devices_to_json.encode(said.devices).decode(),
+        work and work.project,
+        work and work.task,
+        text and text.message,
+    )
 
 
 def person_of(row: RowMapping, sessions: Mapping[Key, Session]) -> Person:

@@ -50,7 +50,9 @@ def _add_fleet(service: Service, settings: Settings, devices: int, address: tupl
     service.add("fleet", lambda: run_fleet(options, stop), stop.set)
 
 
-def _greet(settings: Settings, tcp: tuple[str, int], websocket: tuple[str, int] | None, page: str, simulate: int) -> None:
+def _greet(
+    settings: Settings, tcp: tuple[str, int], websocket: tuple[str, int] | None, page: str, simulate: int
+) -> None:
     output.out("ready")
     output.out(f"page       {page}")
     output.out(f"MQTT       mqtt://{tcp[0]}:{tcp[1]}")

@@ -17,7 +17,7 @@ from cli.quantities import age_text, time_text
 from cli.reading import reading
 from cli.tracks import flags
 from cli.wording import position_text, standing_text
-from models import queries
+from models import people, queries
 from models.events import State, rfc3339
 from models.facts import Session
 
@@ -47,11 +47,11 @@ def why(
         messages = sorted(
             queries.recent_messages(look.connection, user_id, last), key=lambda row: row["received_at"], reverse=True
         )
-        told = queries.load_people(look.connection, [user_id]).people.get(user_id)
+        [member] = people.numbered(look.connection, [user_id])
         heard_by = queries.last_listened(look.connection)
     rule = rule_sentence(state, decisive(sessions, look.now, look.terms), look.terms)
     listening = listening_sentence(look.terms, look.now, heard_by)
-    pending = told is not None and told.announced.status is not state.status
+    pending = member.person.announced.status is not state.status
     if as_json:
         reasons = [
             session_json(one, look.now, look.terms) | {"why": session_sentence(one, look.now, look.terms)}

@@ -38,7 +38,9 @@ class Listener:
     @property
     def heard(self) -> list[tuple[str, Any]]:
         # With -d mosquitto_sub prints its own doings as well, on lines that begin otherwise.
-        lines = [line for line in self.log.read_text("utf-8").splitlines() if line.startswith(("company/", "fieldbeat/"))]
+        lines = [
+            line for line in self.log.read_text("utf-8").splitlines() if line.startswith(("company/", "fieldbeat/"))
+        ]
         return [(topic, _json(payload)) for topic, _, payload in (line.partition(" ") for line in lines)]
 
     def of(self, channel: str, user: str) -> list[Any]:
@@ -97,7 +99,13 @@ class Field:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
         return subprocess.run(
-            _command(arguments), cwd=self.home, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+            _command(arguments),
+            cwd=self.home,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
 
     def ask(self, *arguments: str) -> Any:  # noqa: ANN401 any JSON
@@ -116,18 +124,47 @@ class Field:
     def who(self, company: str = "acme") -> dict[str, Any]:
         return {state["userId"]: state for state in self.ask("who", "--company", company)}
 
-    def publish(self, user: str, payload: bytes | dict[str, Any], channel: str = "presence", company: str = "acme") -> int:
+    def publish(
+        self, user: str, payload: bytes | dict[str, Any], channel: str = "presence", company: str = "acme"
+    ) -> int:
         """Publish as a device, acknowledged; return the exit status of `mosquitto_pub`."""
         data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         topic = f"company/{company}/{channel}/{user}"
-        words = ["mosquitto_pub", *self._login(company, user), "-i", f"{company}:{user}", "-q", "1", "-t", topic, "-s" if data else "-n"]
+        words = [
+            "mosquitto_pub",
+            *self._login(company, user),
+            "-i",
+            f"{company}:{user}",
+            "-q",
+            "1",
+            "-t",
+            topic,
+            "-s" if data else "-n",
+        ]
         return subprocess.run(words, input=data, capture_output=True, timeout=30, check=False).returncode
 
     def connect(self, user: str, will: dict[str, Any], name: str = "") -> subprocess.Popen[bytes]:
         """Hold a device's connection open, with a last will; it has subscribed when this returns."""
         client = f"acme:{user}:{name or will['device']}"
-        words = ["stdbuf", "-oL", "mosquitto_sub", *self._login("acme", user), "-i", client, "-t", f"company/acme/state/{user}", "-d"]
-        words += ["--will-topic", f"company/acme/presence/{user}", "--will-qos", "1", "--will-payload", json.dumps(will)]
+        words = [
+            "stdbuf",
+            "-oL",
+            "mosquitto_sub",
+            *self._login("acme", user),
+            "-i",
+            client,
+            "-t",
+            f"company/acme/state/{user}",
+            "-d",
+        ]
+        words += [
+            "--will-topic",
+            f"company/acme/presence/{user}",
+            "--will-qos",
+            "1",
+            "--will-payload",
+            json.dumps(will),
+        ]
         log = self.home / f"{client.replace(':', '-')}.log"
         with log.open("wb") as out:
             process = subprocess.Popen(words, stdout=out, stderr=out)
@@ -139,7 +176,17 @@ class Field:
         """Listen as a dashboard; it has subscribed when this returns."""
         name = f"dash{len(self.listeners)}"
         log = self.home / f"{name}.log"
-        words = ["mosquitto_sub", *self._login(company, "dispatcher", "dashboard"), "-i", name, "-q", "1", "-F", "%t %p", "-d"]
+        words = [
+            "mosquitto_sub",
+            *self._login(company, "dispatcher", "dashboard"),
+            "-i",
+            name,
+            "-q",
+            "1",
+            "-F",
+            "%t %p",
+            "-d",
+        ]
         words += [word for pattern in filters or (f"company/{company}/#",) for word in ("-t", pattern)]
         with log.open("wb") as out:
             process = subprocess.Popen(["stdbuf", "-oL", *words], stdout=out, stderr=out)

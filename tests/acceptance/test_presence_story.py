@@ -35,7 +35,9 @@ def _slowness() -> float:
 
 def test_a_heartbeat_puts_a_user_on_the_roster(field: Field) -> None:
     dashboard = field.listen()
-    field.publish("alice", {"device": "tablet-7", "session": "s1", "latitude": 12.9716, "longitude": 77.5946, "battery": 80})
+    field.publish(
+        "alice", {"device": "tablet-7", "session": "s1", "latitude": 12.9716, "longitude": 77.5946, "battery": 80}
+    )
     until(lambda: dashboard.of("state", "alice"), "the state is announced")
     alice = field.who()["alice"]
     assert (alice["status"], alice["lastLatitude"], alice["lastLongitude"]) == ("online", 12.9716, 77.5946)
@@ -98,7 +100,9 @@ def test_a_user_with_two_devices_is_offline_when_both_are_gone(field: Field) -> 
     for device in ("tablet", "phone"):
         field.publish("alice", {"device": device, "session": f"of-{device}"})
     field.publish("alice", {"type": "offline", "device": "tablet", "session": "of-tablet", "reason": "signed_off"})
-    until(lambda: dashboard.of("state", "alice")[-1]["devices"][1]["status"] == "offline", "the tablet is shown offline")
+    until(
+        lambda: dashboard.of("state", "alice")[-1]["devices"][1]["status"] == "offline", "the tablet is shown offline"
+    )
     assert field.who()["alice"]["status"] == "online"
     field.publish("alice", {"type": "offline", "device": "phone", "session": "of-phone", "reason": "signed_off"})
     until(lambda: len(dashboard.of("events", "alice")) == 2, "alice is announced as gone")
@@ -111,7 +115,11 @@ def test_activities_and_status_texts_are_set_logged_announced_and_cleared(field:
     field.publish("alice", {"message": "On site until five"}, "status")
     until(lambda: len(dashboard.of("events", "alice")) == 2, "both are announced")
     alice = field.who()["alice"]
-    assert (alice["currentProjectId"], alice["currentTaskId"], alice["statusMessage"]) == ("p1", "t9", "On site until five")
+    assert (alice["currentProjectId"], alice["currentTaskId"], alice["statusMessage"]) == (
+        "p1",
+        "t9",
+        "On site until five",
+    )
     field.publish("alice", {"projectId": None}, "activity")
     field.publish("alice", b"", "status")
     events = until(lambda: (found := dashboard.of("events", "alice"))[3:] and found, "both are cleared")
@@ -127,7 +135,10 @@ def test_a_dashboard_that_comes_late_has_the_roster_from_retained_states_alone(f
         field.publish(user, {"device": "phone", "latitude": 1.5, "longitude": 2.5})
     until(lambda: len(early.heard) == 3, "all are announced")
     late = field.listen("company/acme/state/+")
-    until(lambda: {state["userId"] for _, state in late.heard if isinstance(state, dict)} == {"alice", "bob", "carol"}, "the roster")
+    until(
+        lambda: {state["userId"] for _, state in late.heard if isinstance(state, dict)} == {"alice", "bob", "carol"},
+        "the roster",
+    )
 
 
 def test_companies_never_see_each_other(field: Field) -> None:

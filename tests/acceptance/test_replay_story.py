@@ -36,7 +36,10 @@ def rows(name: str) -> list[Row]:
 
 def newest(of: list[Row]) -> dict[str, Row]:
     """Return the newest row of each ship, in the way that `ORACLE` was made."""
-    past = sorted((row for row in of if row["time"] < f"{NOW_IS:%Y-%m-%dT%H:%M:%SZ}"), key=lambda row: (row["device"], row["time"]))
+    past = sorted(
+        (row for row in of if row["time"] < f"{NOW_IS:%Y-%m-%dT%H:%M:%SZ}"),
+        key=lambda row: (row["device"], row["time"]),
+    )
     found = {}
     for device, mine in itertools.groupby(past, key=lambda row: row["device"]):
         group = list(mine)
@@ -75,7 +78,9 @@ def test_ships_survive_five_kills_of_the_ingest_process(tmp_path: Path) -> None:
         field.start("broker")
         field.start("ingest")
         words = [sys.executable, "-m", "cli.main", "replay", str(TRACKS / "ais_us.csv.gz"), "--company", "sea"]
-        replay = subprocess.Popen(words, cwd=field.home, env=field.environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        replay = subprocess.Popen(
+            words, cwd=field.home, env=field.environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
         field.running["replay"] = replay
         dice = random.Random(7)
         for _ in range(5):
@@ -109,7 +114,9 @@ def test_positions_from_the_future_stay_in_the_history_flagged(tmp_path: Path) -
 
 
 def _track(field: Field, company: str, user: str) -> list[str]:
-    done = field.run("track", "--company", company, "--user", user, "--format", "ndjson", "--to", "9999-01-01T00:00:00Z")
+    done = field.run(
+        "track", "--company", company, "--user", user, "--format", "ndjson", "--to", "9999-01-01T00:00:00Z"
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

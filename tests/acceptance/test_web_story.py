@@ -32,7 +32,10 @@ def test_it_reads_what_another_process_stores(field: Field) -> None:
     assert httpx.get(root).status_code == 200
     until(lambda: httpx.get(f"{root}/readyz").status_code == 200, "broker and database answer")
     assert field.run("token", "revoke", "--company", "acme", "--user", "alice").returncode == 0
-    until(lambda: httpx.get(f"{root}/api/companies/acme/users", headers=headers).status_code == 401, "the token is revoked")
+    until(
+        lambda: httpx.get(f"{root}/api/companies/acme/users", headers=headers).status_code == 401,
+        "the token is revoked",
+    )
     field.stop("up")
     until(lambda: httpx.get(f"{root}/readyz").status_code == 503, "the broker's end is noticed")
     assert httpx.get(f"{root}/readyz").json()["database"] == "ok"

@@ -22,6 +22,9 @@ SPAN_S = 1200
 """Long enough for a lease to run out in between."""
 
 
+_ROWS = ("user_id", "session_id")
+"""Columns that hold ids of rows, which differ from one company to the next."""
+
 Spec = tuple[str, float, str, dict[str, Any]]
 """A message as hypothesis makes it: kind, second of its receipt, user, fields. Short, so that a failure can be read."""
 
@@ -88,7 +91,7 @@ def facts(engine: Engine, company: str, seconds: float) -> tuple[Any, Table, Tab
             of_company.join(HISTORY, HISTORY.c.user_id == USER.c.id)
             .join(SESSION, SESSION.c.id == HISTORY.c.session_id)
             .join(DEVICE, DEVICE.c.id == SESSION.c.device_id)
-            .add_columns(DEVICE.c.name, SESSION.c.token, *list(HISTORY.c)[3:], HISTORY.c.at)
+            .add_columns(DEVICE.c.name, SESSION.c.token, *(column for column in HISTORY.c if column.name not in _ROWS))
             .order_by(USER.c.name, DEVICE.c.name, SESSION.c.token, HISTORY.c.message)
         )
         activity = connection.execute(

@@ -32,6 +32,7 @@ def upgrade() -> None:
     op.execute(_NEWEST)
     if op.get_bind().dialect.name == "postgresql":
         _part()
+        op.execute("CREATE SEQUENCE people_written")
         settings = ", ".join(f"{name} = {value}" for name, value in _STORAGE.items())
         for table in _CHANGING:
             op.execute(f"ALTER TABLE {table} SET ({settings})")
@@ -41,6 +42,7 @@ def downgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         for table in _CHANGING:
             op.execute(f"ALTER TABLE {table} RESET ({', '.join(_STORAGE)})")
+        op.execute("DROP SEQUENCE people_written")
         _join()
     op.drop_column("device_session", "newest_seq")
     op.drop_column("device_session", "newest_at")

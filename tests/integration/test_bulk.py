@@ -1,0 +1,52 @@
+"""Many rows at once, on both databases: what is written is what is read."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Engine, select
+
+from ingest.dialect import Dialect
+from models.queries import ACTIVITY, COMPANY, PRESENCE, USER
+from tests.integration.store_lab import T0
+
+COLUMNS = ("user_id", "at", "digest", "received_at", "device", "project", "task")
+
+
+def rows(engine: Engine, *columns: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401 SQLAlchemy's columns
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(select(*columns).order_by(columns[0]))]
+
+
+def test_inserted_rows_are_read_back_as_they_were(engine: Engine) -> None:
+    given = [
+        (1, T0, 2**62, T0 + timedelta(microseconds=1), "phone", "Ärger 🚒", None),
+        (2, T0 - timedelta(days=20_000), -(2**63), T0, None, None, 'tab\t"quote"\\N\n'),
+        (3, T0.replace(year=9999), 0, T0.replace(year=1), "", "", ""),
+    ]
+    dialect = Dialect(engine)
+    with dialect.writing() as connection:
+        dialect.inserting(ACTIVITY, COLUMNS).write(connection, iter(given))
+    assert rows(engine, *(ACTIVITY.c[name] for name in COLUMNS)) == given
+
+
+def test_updated_rows_change_in_the_named_columns_only(engine: Engine) -> None:
+    dialect = Dialect(engine)
+    with dialect.writing() as connection:
+        connection.execute(COMPANY.insert().values(id=1, name="acme", enrolled_at=T0))
+        users = [{"id": number, "company_id": 1, "name": f"u{number}", "enrolled_at": T0} for number in (1, 2, 3)]
+        connection.execute(USER.insert(), users)
+        people = [{"user_id": number, "status": "offline", "devices": "[]", "rev": 5} for number in (1, 2, 3)]
+        connection.execute(PRESENCE.insert(), people)
+    for turn in (1, 2):  # the second finds the temporary table of the first
+        with dialect.writing() as connection:
+            changed = [(1, 1, T0, "online"), (3, 2, None, "away")]
+            dialect.updating(PRESENCE, ("user_id", "rev", "due_at", "status"), adding=("rev",)).write(
+                connection, changed
+            )
+        assert rows(engine, *(PRESENCE.c[name] for name in ("user_id", "rev", "due_at", "status", "devices"))) == [
+            (1, 5 + turn, T0, "online", "[]"),
+            (2, 5, None, "offline", "[]"),
+            (3, 5 + 2 * turn, None, "away", "[]"),
+        ]
