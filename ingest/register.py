@@ -18,7 +18,7 @@ from models.values import rows
 
 MAX_DEVICES = 100
 """How many devices a user may have: more are a broken or a hostile client."""
-_MAX_KNOWN = 50_000
+_MAX_KNOWN = 250_000
 """How many people are kept in memory, some 2 KiB each."""
 
 

@@ -23,7 +23,7 @@ Name = tuple[str, str]
 """A user, as the outside names them: company and user id."""
 
 
-class Filed(Struct):
+class Filed(Struct, gc=False):
     """The row of a session. Its history holds no `at` and no `seq` beyond the newest ones: what is beyond them cannot be a copy."""
 
     row_id: int
@@ -31,7 +31,7 @@ class Filed(Struct):
     newest_seq: int = -1
 
 
-class Member(Struct):
+class Member(Struct, gc=False):
     """One user of a company."""
 
     name: Name
@@ -79,15 +79,15 @@ def _loaded(connection: Connection, wanted: Select[tuple[object, ...]], *, lock:
         # In the order of the ids, so that two batches never wait for each other in a circle.
         wanted = wanted.with_for_update(of=PRESENCE, key_share=True)
     found: dict[int, Member] = {}
-    for row in connection.execute(wanted).mappings():
+    for row in connection.execute(wanted).mappings().all():
         name = row["company"], row["name"]
         found[row["user_id"]] = Member(name, row["company_id"], row["user_id"], person_of(row, {}), {}, {})
     if found:
         ids = integers(connection, found)
-        for device in connection.execute(select(DEVICE).where(DEVICE.c.user_id.in_(ids))):
+        for device in connection.execute(select(DEVICE).where(DEVICE.c.user_id.in_(ids))).all():
             found[device.user_id].devices[device.name] = device.id
         current = SESSION.c.user_id.in_(ids), SESSION.c.superseded_at.is_(None)
-        _add_sessions(found, connection.execute(select(SESSION).where(*current)).mappings())
+        _add_sessions(found, connection.execute(select(SESSION).where(*current)).mappings().all())
     return list(found.values())
 
 
