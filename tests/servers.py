@@ -58,13 +58,14 @@ def wait_until_listening(port: int, process: subprocess.Popen[bytes], log: Path)
     raise AssertionError(f"the server on port {port} did not start:\n{log.read_text(errors='replace')}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Mosquitto:
     """A running Mosquitto."""
 
     port: int
     ws_port: int
     directory: Path
+    command: list[str | Path]
     process: subprocess.Popen[bytes]
 
     @property
@@ -75,6 +76,18 @@ class Mosquitto:
         """Send the signal with which logrotate makes it reload."""
         self.process.send_signal(signal.SIGHUP)
 
+    def kill(self) -> None:
+        """End it with no chance to save anything."""
+        self.process.kill()
+        self.process.wait(READY_WITHIN_S)
+
+    def start(self) -> None:
+        """Start it again after `kill`, with what it had saved."""
+        log = self.directory / "mosquitto.log"
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(self.command, stdout=output, stderr=output)
+        wait_until_listening(self.port, self.process, log)
+
 
 @contextmanager
 def mosquitto(lines: Sequence[str], directory: Path | None = None, wrapper: Sequence[str] = ()) -> Iterator[Mosquitto]:
@@ -82,7 +95,7 @@ def mosquitto(lines: Sequence[str], directory: Path | None = None, wrapper: Sequ
 
     DIRECTORY keeps its persistence from one run to the next. WRAPPER goes before the command, such as `runuser -u x --`.
     """
-    command, port, ws_port = program("mosquitto"), free_port(), free_port()
+    port, ws_port = free_port(), free_port()
     with tempfile.TemporaryDirectory() as own:
         work = directory or Path(own)
         listeners = (
@@ -94,14 +107,16 @@ def mosquitto(lines: Sequence[str], directory: Path | None = None, wrapper: Sequ
         user = ("user root",) if os.geteuid() == 0 and not wrapper else ()  # else it could not read private directories
         (work / "mosquitto.conf").write_text("\n".join((*listeners, *user, *lines)) + "\n")
         log = work / "mosquitto.log"
+        command: list[str | Path] = [*wrapper, program("mosquitto"), "-c", work / "mosquitto.conf"]
         with log.open("ab") as output:
-            process = subprocess.Popen([*wrapper, command, "-c", work / "mosquitto.conf"], stdout=output, stderr=output)
+            process = subprocess.Popen(command, stdout=output, stderr=output)
+        server = Mosquitto(port, ws_port, work, command, process)
         try:
             wait_until_listening(port, process, log)
-            yield Mosquitto(port, ws_port, work, process)
+            yield server
         finally:
-            process.terminate()
-            process.wait(READY_WITHIN_S)
+            server.process.terminate()
+            server.process.wait(READY_WITHIN_S)
 
 
 def postgresql_program(name: str) -> str:
@@ -111,47 +126,77 @@ def postgresql_program(name: str) -> str:
     return debian or program(name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PostgreSql:
-    """A running PostgreSQL that listens on a Unix socket only."""
+    """A PostgreSQL that listens on a Unix socket only."""
 
     directory: Path
     port: int
-    process: subprocess.Popen[bytes]
+    user: str | None
+    """Whose process it is, None for our own."""
+    process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql+psycopg://postgres@/{database}?host={self.directory}&port={self.port}"
 
+    def run(self, *command: str | Path) -> subprocess.Popen[bytes]:
+        """Run one of PostgreSQL's programs as its user, which is never root."""
+        with (self.directory / "postgresql.log").open("ab") as output:
+            return subprocess.Popen(
+                command, stdout=output, stderr=output, cwd=self.directory,
+                user=self.user, group=self.user, extra_groups=None if self.user is None else [],
+            )  # fmt: skip
+
+    def kill(self) -> None:
+        """End it with no chance to finish anything."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(READY_WITHIN_S)
+
+    def stop(self) -> None:
+        """End it, and hang up on whoever is still there."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)  # "fast"
+        self.process.wait(READY_WITHIN_S)
+
+    def start(self) -> None:
+        """Start it, also after `kill` or `stop`, and return when it answers."""
+        server, is_ready = postgresql_program("postgres"), postgresql_program("pg_isready")
+        give_up = time.monotonic() + READY_WITHIN_S
+        while True:
+            if self.process is None or self.process.poll() is not None:
+                # Again and again: what was killed leaves processes that hold the shared memory for a moment.
+                self.process = self.run(server, "-D", self.directory / "data", "-p", str(self.port))
+            if not subprocess.run([is_ready, "-q", "-h", self.directory, "-p", str(self.port)], check=False).returncode:
+                return
+            if time.monotonic() > give_up:
+                raise AssertionError(
+                    f"PostgreSQL did not start:\n{(self.directory / 'postgresql.log').read_text(errors='replace')}"
+                )
+            time.sleep(0.02)
+
 
 @contextmanager
-def postgresql(lines: Sequence[str] = ()) -> Iterator[PostgreSql]:
-    """Run a throw-away PostgreSQL with LINES of configuration until the end of the block; it never waits for the disk."""
-    initdb, server, is_ready = (postgresql_program(name) for name in ("initdb", "postgres", "pg_isready"))
+def postgresql(lines: Sequence[str] = (), *, within: Path | None = None) -> Iterator[PostgreSql]:
+    """Run a throw-away PostgreSQL with LINES of configuration until the end of the block; it never waits for the disk.
+
+    Its files are WITHIN a directory that everybody may enter, by default the one for temporary files.
+    """
+    initdb = postgresql_program("initdb")
     user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
-    with tempfile.TemporaryDirectory() as own:
-        work, data, log = Path(own), Path(own) / "data", Path(own) / "postgresql.log"
+    with tempfile.TemporaryDirectory(dir=within) as own:
+        work = Path(own)
         if user is not None:
             shutil.chown(work, user, user)
-        with log.open("wb") as output:
-            subprocess.run(
-                [initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
-                check=True, stdout=output, stderr=output, user=user, group=user, extra_groups=[], cwd=work,
-            )  # fmt: skip
-            with (data / "postgresql.conf").open("a") as file:
-                fixed = (f"unix_socket_directories = '{work}'", "listen_addresses = ''", "fsync = off")
-                file.write("\n".join((*fixed, *lines)) + "\n")
-            port = free_port()
-            process = subprocess.Popen(
-                [server, "-D", data, "-p", str(port)],
-                stdout=output, stderr=output, user=user, group=user, extra_groups=[], cwd=work,
-            )  # fmt: skip
+        server = PostgreSql(work, free_port(), user)
+        options = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        made = server.run(initdb, "-D", work / "data", *options).wait(READY_WITHIN_S)
+        assert made == 0, (work / "postgresql.log").read_text(errors="replace")
+        with (work / "data" / "postgresql.conf").open("a") as file:
+            fixed = (f"unix_socket_directories = '{work}'", "listen_addresses = ''", "fsync = off")
+            file.write("\n".join((*fixed, *lines)) + "\n")
         try:
-            give_up = time.monotonic() + READY_WITHIN_S
-            while subprocess.run([is_ready, "-q", "-h", work, "-p", str(port)], check=False).returncode:
-                if process.poll() is not None or time.monotonic() > give_up:
-                    raise AssertionError(f"PostgreSQL did not start:\n{log.read_text(errors='replace')}")
-                time.sleep(0.02)
-            yield PostgreSql(work, port, process)
+            server.start()
+            yield server
         finally:
-            process.send_signal(signal.SIGINT)  # "fast": it hangs up on whoever is still there
-            process.wait(READY_WITHIN_S)
+            server.stop()

@@ -93,6 +93,26 @@ def puback(packet_id: int) -> bytes:
     return packet(0x40, packet_id.to_bytes(2, "big"))
 
 
+def split(stream: bytes) -> tuple[list[Packet], bytes]:
+    """Return the whole packets at the start of STREAM, and what is left of it."""
+    packets: list[Packet] = []
+    while len(stream) >= 2:
+        length, at = 0, 1
+        while True:
+            if at >= len(stream):
+                return packets, stream
+            digit = stream[at]
+            length |= (digit & 127) << 7 * (at - 1)
+            at += 1
+            if not digit & 128:
+                break
+        if len(stream) < at + length:
+            break
+        packets.append(Packet(stream[0], stream[at : at + length]))
+        stream = stream[at + length :]
+    return packets, stream
+
+
 class RawClient:
     """One TCP connection; acknowledges QoS 1 unless ACK is false."""
 
@@ -186,20 +206,9 @@ class RawClient:
                 self._split()
 
     def _split(self) -> None:
-        while len(self._buffer) >= 2:
-            length, at = 0, 1
-            while True:
-                if at >= len(self._buffer):
-                    return
-                digit = self._buffer[at]
-                length |= (digit & 127) << 7 * (at - 1)
-                at += 1
-                if not digit & 128:
-                    break
-            if len(self._buffer) < at + length:
-                return
-            self._take(Packet(self._buffer[0], self._buffer[at : at + length]))
-            self._buffer = self._buffer[at + length :]
+        packets, self._buffer = split(self._buffer)
+        for each in packets:
+            self._take(each)
 
     def _take(self, received: Packet) -> None:
         if received.kind != 3:
