@@ -13,7 +13,7 @@ from sqlalchemy import create_engine
 from tests.acceptance.field import Field, new_field, until
 from tests.acceptance.persistent import Message
 from tests.acceptance.tap import Tap, Told, tapped
-from tests.integration.plugged import options, write_files
+from tests.integration.plugged import options, token, write_files
 from tests.integration.raw_mqtt import RawClient, connect, publish
 from tests.servers import Mosquitto, PostgreSql, mosquitto, postgresql
 
@@ -49,6 +49,11 @@ class Site:
         finally:
             engine.dispose()
 
+    def count(self, table: str) -> int:
+        """Return how many rows TABLE has."""
+        [(number,)] = self.sql(f"SELECT count(*) FROM {table}")  # noqa: S608 a table's name, from a test
+        return int(number)
+
     def acknowledged(self, messages: Iterable[Told]) -> bool:
         """Whether the ingest has acknowledged all of MESSAGES."""
         return self.tap.acknowledged.issuperset(messages)
@@ -60,7 +65,7 @@ class Site:
             for number, (channel, payload) in enumerate(messages)
         ]
         with RawClient(self.field.port) as client:
-            client.send(connect(f"acme:{user}:again", user, self.field.token("acme", user)))
+            client.send(connect(f"acme:{user}:again", user, token(user)))
             assert client.answer() is not None
             for start in range(0, len(packets), 100):
                 part = packets[start : start + 100]
@@ -89,8 +94,10 @@ def _without_receipt(state: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def site(home: Path, *lines: str, postgresql_lines: tuple[str, ...] = (), **settings: str) -> Iterator[Site]:
-    """Set a site up in HOME, with LINES in mosquitto.conf; the ingest is not started."""
+def site(
+    home: Path, *lines: str, postgresql_lines: tuple[str, ...] = (), users: Iterable[str] = (), **settings: str
+) -> Iterator[Site]:
+    """Set a site up in HOME, with LINES in mosquitto.conf; the ingest is not started. USERS have tokens from the start."""
     files = home / "mosquitto"
     files.mkdir()
     write_files(files)
@@ -109,6 +116,7 @@ def site(home: Path, *lines: str, postgresql_lines: tuple[str, ...] = (), **sett
         ) as field,
     ):
         field.port = broker.port
+        field.tokens |= {("acme", user, "device"): token(user) for user in users}
         yield Site(field, broker, database, tap)
 
 

@@ -53,7 +53,8 @@ class Tap:
             in_flight: dict[bytes, Told] = {}
             pumps = ((far, near, self._note_delivery), (near, far, self._note_acknowledgement))
             threads = [
-                threading.Thread(target=self._pump, args=(source, sink, note, in_flight), name="tap") for source, sink, note in pumps
+                threading.Thread(target=self._pump, args=(source, sink, note, in_flight), name="tap")
+                for source, sink, note in pumps
             ]
             for thread in threads:
                 thread.start()

@@ -52,6 +52,27 @@ def test_mosquitto_takes_and_grants_what_the_table_says(
 
 
 @BOTH
+@pytest.mark.parametrize("who", WHO)
+def test_mosquitto_delivers_what_the_table_says(server: Plugged, who: str, version: MQTTProtocolVersion) -> None:
+    service = Visitor(server.port, "fieldbeat:speaker", "speaker", token("speaker", Role.SERVICE))
+    with _visitor(server, who, version) as listener, service:
+        for case in CASES:
+            if case.who == who and case.access is Access.SUBSCRIBE and case.answer:
+                listener.subscribe(case.topic)
+        for case in CASES:
+            if case.who == who and case.access is Access.RECEIVE:
+                service.publish(case.topic, "told")
+                service.publish("fieldbeat/service", "fence")
+                told = {each.topic for each in _before_the_fence(listener)}
+                assert told == ({case.topic} if case.answer else set()), str(case)
+
+
+def _before_the_fence(listener: Visitor) -> Iterator[Received]:
+    while (heard := listener.received()) is not None and heard.payload != "fence":
+        yield heard
+
+
+@BOTH
 def test_only_what_a_device_may_publish_is_delivered(server: Plugged, version: MQTTProtocolVersion) -> None:
     cases = [case for case in CASES if case.who == "device" and case.access is Access.PUBLISH]
     with _visitor(server, "service") as service, _visitor(server, "device", version) as device:
