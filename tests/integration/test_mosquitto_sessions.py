@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -62,17 +63,21 @@ def test_a_connection_ends_at_its_tokens_end_and_its_will_is_published(
 
 
 @BOTH
+@pytest.mark.parametrize("websocket", [False, True], ids=["TCP", "WebSocket"])
 def test_a_revoked_user_is_disconnected_with_its_will_and_does_not_come_back(
-    server: Plugged, version: MQTTProtocolVersion
+    server: Plugged, version: MQTTProtocolVersion, websocket: bool
 ) -> None:
+    port = server.server.ws_port if websocket else server.port
     topic, held = "company/acme/presence/carol", token("carol")
     with _watcher(server) as watcher, Visitor(server.port, "acme:dave", "dave", token("dave")) as other:
         watcher.subscribe("company/#")
-        with Visitor(server.port, "acme:carol", "carol", held, version=version, will=(topic, "gone")) as device:
+        with Visitor(
+            port, "acme:carol", "carol", held, version=version, websocket=websocket, will=(topic, "gone")
+        ) as device:
             server.revoke(Revocations(users={("acme", "carol"): datetime.now(UTC)}))
             assert watcher.received() == Received(topic, "gone")
             device.ended()
-        with Visitor(server.port, "acme:carol", "carol", held, version=version) as again:
+        with Visitor(port, "acme:carol", "carol", held, version=version, websocket=websocket) as again:
             assert again.code == 0x87
         assert other.publish("company/acme/presence/dave")
         server.revoke(Revocations())
@@ -184,9 +189,9 @@ def test_tokens_work_over_tls(tmp_path: Path, websocket: bool) -> None:
     lines = [f"listener {port} 127.0.0.1", f"certfile {tmp_path}/server.crt", f"keyfile {tmp_path}/server.key"]
     lines += ["protocol websockets", "socket_domain ipv4"] if websocket else []
     with plugged(tmp_path, *lines):
-        for presented, accepted in ((token("alice"), True), ("no token", False)):
+        for version, (presented, accepted) in itertools.product((V4, V5), ((token("alice"), True), ("no token", False))):
             with Visitor(
-                port, "acme:alice", "alice", presented, websocket=websocket, ca_file=tmp_path / "server.crt"
+                port, "acme:alice", "alice", presented, version=version, websocket=websocket, ca_file=tmp_path / "server.crt"
             ) as visitor:
                 assert visitor.accepted is accepted
 
