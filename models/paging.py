@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 from msgspec import Meta
 from sqlalchemy import Connection, RowMapping, func, literal, select, tuple_
 
-from models.queries import COMPANY, DEVICE, EVENT, HISTORY, PRESENCE, SESSION, USER
+from models.queries import DEVICE, EVENT, HISTORY, PRESENCE, SESSION, of_company
 from models.tables import UtcDateTime
 from models.topics import Channel
 
@@ -58,13 +58,10 @@ def newest_events(
     """Return up to LIMIT events of COMPANY BEFORE an id as (id, JSON), newest first."""
     rows = (
         select(EVENT.c.id, EVENT.c.payload)
-        .join_from(EVENT, COMPANY, EVENT.c.company_id == COMPANY.c.id)
-        .where(COMPANY.c.name == company, EVENT.c.channel == str(Channel.EVENTS))
+        .where(*of_company(company, user), EVENT.c.channel == str(Channel.EVENTS))
         .order_by(EVENT.c.id.desc())
         .limit(limit)
     )
-    if user is not None:
-        rows = rows.join(USER, EVENT.c.user_id == USER.c.id).where(USER.c.name == user)
     if before is not None:
         rows = rows.where(EVENT.c.id < before)
     return [(row[0], row[1]) for row in connection.execute(rows)]

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, RowMapping, Select, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select
 
 from models import people, presence
 from models.events import State
@@ -223,6 +223,15 @@ def _intervals(rows: Iterable[RowMapping]) -> Iterator[Interval]:
         yield open_
 
 
+def of_company(company: str, user: str | None) -> list[ColumnElement[bool]]:
+    """Return what picks the events of COMPANY, or of its USER: by one number, so that an index answers however few there are."""
+    company_id = select(COMPANY.c.id).where(COMPANY.c.name == company).scalar_subquery()
+    if user is None:
+        return [EVENT.c.company_id == company_id]
+    of_user = USER.c.company_id == company_id, USER.c.name == user
+    return [EVENT.c.user_id == select(USER.c.id).where(*of_user).scalar_subquery()]
+
+
 def events(
     connection: Connection,
     company: str,
@@ -235,13 +244,10 @@ def events(
     """Return up to LIMIT events of COMPANY AFTER an id as (id, JSON), oldest first; of the NEWEST ones on request."""
     rows = (
         select(EVENT.c.id, EVENT.c.payload)
-        .join_from(EVENT, COMPANY, EVENT.c.company_id == COMPANY.c.id)
-        .where(COMPANY.c.name == company, EVENT.c.channel == str(Channel.EVENTS), EVENT.c.id > after)
+        .where(*of_company(company, user), EVENT.c.channel == str(Channel.EVENTS), EVENT.c.id > after)
         .order_by(EVENT.c.id.desc() if newest else EVENT.c.id)
         .limit(limit)
     )
-    if user is not None:
-        rows = rows.join(USER, EVENT.c.user_id == USER.c.id).where(USER.c.name == user)
     found = [(row[0], row[1]) for row in connection.execute(rows)]
     return found[::-1] if newest else found
 
