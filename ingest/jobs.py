@@ -115,7 +115,9 @@ class Jobs:
     def prune(self) -> None:
         """Remove what is older than the retention."""
         if self._intervals.retention_days is not None:
-            prune(self._engine, self._clock() - timedelta(days=self._intervals.retention_days))
+            # To the midnight before: a partition then goes whole, and none is searched for old rows again and again.
+            limit = self._clock() - timedelta(days=self._intervals.retention_days)
+            prune(self._engine, limit.replace(hour=0, minute=0, second=0, microsecond=0))
 
     def count(self) -> None:
         """Count what an operator asks after."""

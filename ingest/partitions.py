@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, text
+from sqlalchemy import ColumnElement, Connection, DateTime, bindparam, column, delete, literal_column, table, text
 
 _DAY = timedelta(days=1)
 _LOCK = 0x66626861
@@ -15,6 +15,8 @@ _EXISTING = text(
     "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = CAST('history' AS regclass)"
 )
 _TAKE_LOCK = text("SELECT pg_advisory_xact_lock(:key)").bindparams(bindparam("key", _LOCK))
+_ROWS = text("SELECT reltuples FROM pg_class WHERE oid = CAST(:name AS regclass)")
+_PAGES = text("SELECT pg_relation_size(CAST(:name AS regclass)) / current_setting('block_size')::bigint")
 
 
 def name_of(day: date) -> str:
@@ -78,3 +80,25 @@ def drop(connection: Connection, day: date, lock_timeout_ms: int) -> None:
     """Drop the partition of DAY; give up when somebody holds on to the history for longer, since all others wait behind us."""
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {lock_timeout_ms}")
     connection.exec_driver_sql(f"DROP TABLE {name_of(day)}")
+
+
+def rows(connection: Connection, day: date) -> int:
+    """Return how many rows the partition of DAY has: of many millions, by a sample."""
+    connection.exec_driver_sql(f"ANALYZE {name_of(day)}")
+    return int(connection.execute(_ROWS, {"name": name_of(day)}).scalar_one())
+
+
+def pages(connection: Connection, day: date) -> int:
+    """Return how many pages the partition of DAY has."""
+    return int(connection.execute(_PAGES, {"name": name_of(day)}).scalar_one())
+
+
+def delete_rows(connection: Connection, day: date, before: datetime, page: int, end: int) -> int:
+    """Delete the rows received BEFORE a time, between one PAGE and the END of a stretch of the partition of DAY; return how many."""
+    part = table(name_of(day), column("ctid"), column("received_at", DateTime(timezone=True)))
+    stretch = part.c.ctid >= _place(page), part.c.ctid < _place(end)
+    return connection.execute(delete(part).where(*stretch, part.c.received_at < before)).rowcount
+
+
+def _place(page: int) -> ColumnElement[str]:
+    return literal_column(f"CAST('({page},0)' AS tid)")
