@@ -102,13 +102,14 @@ def _rank(one: Entry) -> tuple[object, ...]:
     return (True, one.at, *content) if one.gives_time else (False, *content)
 
 
-def copies(connection: Connection, wanted: Collection[Id]) -> dict[Id, Entry]:
-    """Return those of the messages WANTED that the history holds."""
+def copies(connection: Connection, wanted: Collection[Id], since: datetime) -> dict[Id, Entry]:
+    """Return those of the messages WANTED that the history holds; none of them was received before SINCE."""
     chosen = rows(connection, wanted, int, int)
     found = select(*HISTORY.c[COLUMNS]).join(
         chosen, (HISTORY.c.session_id == chosen.c.v0) & (HISTORY.c.message == chosen.c.v1)
     )
-    entries = [Entry(*row) for row in connection.execute(found)]
+    # On PostgreSQL this leaves out the days before.
+    entries = [Entry(*row) for row in connection.execute(found.where(HISTORY.c.received_at >= since))]
     return {one.id: one for one in entries}
 
 

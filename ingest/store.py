@@ -24,6 +24,7 @@ from models.people import Name
 from models.presence import Terms
 from models.queries import EVENT, LISTENING, PRESENCE, REVOCATION
 from models.tables import TurnRow, table
+from models.values import integers
 
 TURN = table(TurnRow)
 
@@ -210,16 +211,15 @@ class Store:
     def confirm_events(self, event_ids: Sequence[int], now: datetime) -> None:
         """Note that the broker has taken the events."""
         with self._writing() as connection:
-            for some in queries.slices(event_ids):
-                connection.execute(update(EVENT).where(EVENT.c.id.in_(some)).values(confirmed_at=now))
+            taken = EVENT.c.id.in_(integers(connection, event_ids))
+            connection.execute(update(EVENT).where(taken).values(confirmed_at=now))
 
     def next_states(self, user_ids: Sequence[int], now: datetime) -> dict[int, State]:
         """Return the states of USER_IDS, true at NOW, each with a `rev` above all that were published."""
         with self._writing() as connection:
-            for some in queries.slices(user_ids):
-                # What was announced has a rev of its own already; what only moved takes the next one.
-                stale = PRESENCE.c.user_id.in_(some), PRESENCE.c.rev == PRESENCE.c.published_rev
-                connection.execute(update(PRESENCE).where(*stale).values(rev=PRESENCE.c.rev + 1))
+            # What was announced has a rev of its own already; what only moved takes the next one.
+            stale = PRESENCE.c.user_id.in_(integers(connection, user_ids)), PRESENCE.c.rev == PRESENCE.c.published_rev
+            connection.execute(update(PRESENCE).where(*stale).values(rev=PRESENCE.c.rev + 1))
             return queries.states(connection, user_ids, now, self._terms_at(connection, now))
 
     def confirm_states(self, revs: Mapping[int, int]) -> None:

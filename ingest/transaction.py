@@ -30,6 +30,7 @@ _SESSION = ("id", *_FILED, *SESSION_FACTS)
 _NEW_SESSION = ("user_id", "device_id", *_SESSION, "token")
 _PRESENCE = ("user_id", "rev", *PERSON_FACTS)
 _EVENT = ("company_id", "user_id", "at", "recorded_at", "uuid", "channel", "type", "payload")
+_ALWAYS, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 class Transaction:
@@ -60,15 +61,18 @@ class Transaction:
 
     def _find_copies(self, admitted: Admitted) -> None:
         """Find which messages the history holds, among those that may be copies (contract 4.6)."""
-        wanted = set()
+        wanted: set[history.Id] = set()
+        since = _NEVER
         for member, decoded in admitted.messages:
-            if decoded.session is None:
+            key = decoded.session
+            if key is None:
                 continue
-            filed = member.filed[decoded.session]
+            filed = member.filed[key]
             if filed.row_id not in self._new_sessions and not history.is_beyond(_presence(decoded), filed):
                 wanted.add((filed.row_id, decoded.message))
+                since = min(since, _began(member.person, key))
         if wanted:
-            self._copies = history.copies(self._connection, wanted)
+            self._copies = history.copies(self._connection, wanted, since)
 
     def _apply(self, member: Member, decoded: Decoded) -> None:
         person = member.person
@@ -227,6 +231,12 @@ class Transaction:
         payload = encode_event(event, event_id, *member.name)
         channel = channel_of(event).value
         return member.company_id, member.user_id, event.at, self._now, event_id, channel, event.type, payload
+
+
+def _began(person: Person, key: Key) -> datetime:
+    """Return a time before which none of the session's messages was received; the empty session may have begun anew."""
+    session = person.sessions.get(key)
+    return session.first if session is not None and session.id else _ALWAYS
 
 
 def _presence(decoded: Decoded) -> Presence:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -33,10 +33,8 @@ from models.tables import (
 )
 from models.topics import Channel
 
-SLICE = 500
-"""How many keys one statement asks for: well below SQLite's limit of variables."""
+_STREAMED = {"yield_per": 1000}
 
-T = TypeVar("T")
 
 COMPANY, USER, DEVICE, SESSION = table(Company), table(User), table(Device), table(DeviceSession)
 PRESENCE, HISTORY, ACTIVITY, STATUS = table(PresenceRow), table(HistoryRow), table(ActivityRow), table(StatusRow)
@@ -45,12 +43,6 @@ EVENT, REJECTED, REVOCATION, LISTENING = table(EventRow), table(RejectedRow), ta
 _SESSION_AND_DEVICE = select(SESSION, DEVICE.c.name.label("device")).join_from(
     SESSION, DEVICE, SESSION.c.device_id == DEVICE.c.id
 )
-
-
-def slices(items: Sequence[T], size: int = SLICE) -> Iterator[Sequence[T]]:
-    """Yield ITEMS in stretches of at most SIZE."""
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
 
 
 def listening_since(connection: Connection, now: datetime, gap_s: float) -> datetime:
@@ -174,7 +166,7 @@ def track(
         rows = rows.where(HISTORY.c.at >= since)
     if until is not None:
         rows = rows.where(HISTORY.c.at < until)
-    yield from connection.execution_options(yield_per=1000).execute(rows).mappings()
+    yield from connection.execute(rows, execution_options=_STREAMED).mappings()
 
 
 class Interval(Struct, frozen=True, gc=False):
@@ -202,7 +194,7 @@ def activities(
         rows = rows.where(USER.c.name == user)
     if until is not None:
         rows = rows.where(ACTIVITY.c.at < until)
-    for interval in _intervals(connection.execution_options(yield_per=1000).execute(rows).mappings()):
+    for interval in _intervals(connection.execute(rows, execution_options=_STREAMED).mappings()):
         if since is None or interval.end is None or interval.end > since:
             yield interval
 

@@ -189,9 +189,17 @@ def test_tokens_work_over_tls(tmp_path: Path, websocket: bool) -> None:
     lines = [f"listener {port} 127.0.0.1", f"certfile {tmp_path}/server.crt", f"keyfile {tmp_path}/server.key"]
     lines += ["protocol websockets", "socket_domain ipv4"] if websocket else []
     with plugged(tmp_path, *lines):
-        for version, (presented, accepted) in itertools.product((V4, V5), ((token("alice"), True), ("no token", False))):
+        for version, (presented, accepted) in itertools.product(
+            (V4, V5), ((token("alice"), True), ("no token", False))
+        ):
             with Visitor(
-                port, "acme:alice", "alice", presented, version=version, websocket=websocket, ca_file=tmp_path / "server.crt"
+                port,
+                "acme:alice",
+                "alice",
+                presented,
+                version=version,
+                websocket=websocket,
+                ca_file=tmp_path / "server.crt",
             ) as visitor:
                 assert visitor.accepted is accepted
 
