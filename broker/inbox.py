@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from broker.link import Delivery
@@ -23,28 +22,40 @@ class Receipts:
         self._last = max(self._clock(), self._last + _MICROSECOND)
         return self._last
 
+    def next_many(self, count: int) -> Iterator[datetime]:
+        """Yield the times of COUNT messages that came together, a microsecond apart."""
+        now = max(self._clock(), self._last + _MICROSECOND)
+        self._last = now + (count - 1) * _MICROSECOND
+        for _ in range(count):
+            yield now
+            now += _MICROSECOND
+
 
 class Inbox:
-    """A bounded queue; `put` waits while it is full, which holds the network back and so the broker."""
+    """A queue with a limit: whoever fills it looks at `is_full`, and is told by HAS_ROOM when it is full no longer."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, has_room: Callable[[], None]) -> None:
         self._limit = limit
-        self._waiting: deque[Delivery] = deque()
+        self._has_room = has_room
+        self._waiting: list[Delivery] = []
         self._changed = threading.Condition()
         self._closed = False
 
-    def put(self, delivery: Delivery) -> None:
-        """Add DELIVERY, waiting for room; what comes after `close` is dropped unacknowledged."""
+    @property
+    def is_full(self) -> bool:
+        return len(self._waiting) >= self._limit
+
+    def put(self, deliveries: Sequence[Delivery]) -> None:
+        """Add DELIVERIES, full or not; what comes after `close` is dropped unacknowledged."""
         with self._changed:
-            self._changed.wait_for(lambda: len(self._waiting) < self._limit or self._closed)
-            self._waiting.append(delivery)
-            self._changed.notify_all()
+            if not self._closed:
+                self._waiting += deliveries
+                self._changed.notify_all()
 
     def clear(self) -> None:
         """Forget what nobody has taken: the broker will deliver it again."""
         with self._changed:
             self._waiting.clear()
-            self._changed.notify_all()
 
     def close(self) -> None:
         """End `drain`, and let nobody wait any longer."""
@@ -60,9 +71,10 @@ class Inbox:
                 self._changed.wait_for(lambda: self._waiting or self._closed, timeout=idle_s)
                 if self._closed:
                     return
-                taken = list(self._waiting)
-                self._waiting.clear()
-                self._changed.notify_all()
+                was_full = self.is_full
+                taken, self._waiting = self._waiting, []
+            if was_full:
+                self._has_room()
             yield from taken
             if not self._waiting:
                 yield None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
 import ssl
@@ -10,18 +9,21 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from broker.buffered_paho import BufferedClient
 from broker.inbox import Inbox, Receipts
 from broker.link import Delivery, Spell
+from broker.mqtt_stream import Publication
 from models.errors import BadSetting, LinkLost
 
 log = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 _SESSION_EXPIRY_S = 7 * 24 * 3600
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.2, 10.0
 _CONNECT_TIMEOUT_S = 10.0
+_MOST_IN_FLIGHT = 0xFFFF
 _UNSUPPORTED_VERSION = "Unsupported protocol version"
 
 
@@ -76,13 +79,13 @@ class _Connection:
         self.ended = False
         address = broker_address(options.url)
         v5 = protocol == MQTTProtocolVersion.MQTTv5
-        self.client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            options.client_id,
-            clean_session=None if v5 else not options.persistent,
+        self.client = BufferedClient(
+            self._arrived,
+            link.is_full,
+            client_id=options.client_id,
             protocol=protocol,
+            clean_session=None if v5 else not options.persistent,
             transport="websockets" if address.scheme in ("ws", "wss") else "tcp",
-            manual_ack=True,
         )
         self.client.connect_timeout = _CONNECT_TIMEOUT_S
         self.client.max_inflight_messages_set(1000)
@@ -94,7 +97,6 @@ class _Connection:
         if options.will is not None:
             self.client.will_set(*options.will, qos=1, retain=True)
         self.client.on_connect = self._on_connect
-        self.client.on_message = self._on_message
 
     def run(self) -> None:
         """Connect, and stay until the connection ends; raise `OSError` when there is nobody to connect to."""
@@ -102,22 +104,21 @@ class _Connection:
         v5: dict[str, Any] = {}
         if self.protocol == MQTTProtocolVersion.MQTTv5:
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho leaves it untyped
+            # Without it Mosquitto has no more than its max_inflight_messages under way, 20 unless it is configured.
+            properties.ReceiveMaximum = min(2 * options.inbox, _MOST_IN_FLIGHT)
             if options.persistent:
                 properties.SessionExpiryInterval = _SESSION_EXPIRY_S
             v5 = {"clean_start": not options.persistent, "properties": properties}
         port = address.port or _PORTS[address.scheme]
-        self.client.connect(address.hostname or "", port, options.keepalive_s, **v5)
         try:
+            self.client.connect(address.hostname or "", port, options.keepalive_s, **v5)
             while self.client.loop(timeout=1.0) == paho.MQTT_ERR_SUCCESS and self.refusal is None:
                 if self._link.closed and self.spell is None:
                     return
         finally:
             self.ended = True
-            # A refused connection, and one that ends by our own DISCONNECT, leave the socket to us.
-            if (left := self.client.socket()) is not None:
-                left.close()
-            # Without this circle paho's own pair of sockets goes as soon as nobody needs the client.
-            self.client.on_connect = self.client.on_message = None
+            self.client.on_connect = None  # without this circle the client goes as soon as nobody needs it
+            self.client.close()
 
     def _on_connect(
         self, _client: paho.Client, _data: object, flags: paho.ConnectFlags, reason: ReasonCode, _properties: object
@@ -141,37 +142,33 @@ class _Connection:
         else:
             self.client.subscribe([(pattern, 1) for pattern in filters])
 
-    def _on_message(self, _client: paho.Client, _data: object, message: paho.MQTTMessage) -> None:
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = repr(message._topic)  # noqa: SLF001 the only way to the bytes that are no UTF-8
+    def _arrived(self, publications: Sequence[Publication]) -> None:
+        acknowledge = self.client.acknowledge
         self._link.arrived(
-            Delivery(
-                topic,
-                bytes(message.payload),
-                self._link.receipts.next(),
-                _Ack(self, message.mid, message.qos),
-                message.retain,
-            )
+            [
+                Delivery(
+                    _text(topic),
+                    payload,
+                    received_at,
+                    partial(acknowledge, packet_id) if packet_id else _nothing,
+                    retain,
+                )
+                for (topic, payload, packet_id, retain), received_at in zip(
+                    publications, self._link.receipts.next_many(len(publications)), strict=True
+                )
+            ]
         )
 
-    def ack(self, mid: int, qos: int) -> None:
-        # An acknowledgement is worth nothing to a later connection: the broker delivers again under another packet id.
-        if not self.ended and qos:
-            self.client.ack(mid, qos)
+
+def _text(topic: bytes) -> str:
+    try:
+        return topic.decode()
+    except UnicodeDecodeError:
+        return repr(topic)
 
 
-@dataclass(frozen=True, slots=True)
-class _Ack:
-    """Acknowledges one delivery on the connection that brought it."""
-
-    connection: _Connection
-    mid: int
-    qos: int
-
-    def __call__(self) -> None:
-        self.connection.ack(self.mid, self.qos)
+def _nothing() -> None:
+    """Acknowledge what came at QoS 0."""
 
 
 class MqttLink:
@@ -182,7 +179,7 @@ class MqttLink:
         self.options = options
         self.receipts = Receipts()
         self.filters: tuple[str, ...] = ()
-        self._inbox = Inbox(options.inbox)
+        self._inbox = Inbox(options.inbox, self._has_room)
         self._connection: _Connection | None = None
         self._changed = threading.Condition()
         self._closed = threading.Event()
@@ -226,8 +223,7 @@ class MqttLink:
         self._inbox.close()
         connection = self._connection
         if connection is not None:
-            with contextlib.suppress(OSError, ValueError):
-                connection.client.disconnect()
+            connection.client.leave()
         self._thread.join(timeout=5)
 
     def began(self, connection: _Connection) -> None:
@@ -238,8 +234,15 @@ class MqttLink:
             self._changed.notify_all()
         log.info("connected to the broker", extra={"action": "link_connected", "client_id": self.options.client_id})
 
-    def arrived(self, delivery: Delivery) -> None:
-        self._inbox.put(delivery)
+    def arrived(self, deliveries: Sequence[Delivery]) -> None:
+        self._inbox.put(deliveries)
+
+    def is_full(self) -> bool:
+        return self._inbox.is_full
+
+    def _has_room(self) -> None:
+        if (connection := self._connection) is not None:
+            connection.client.wake()
 
     def _run(self) -> None:
         delay_s = _FIRST_DELAY_S

@@ -20,7 +20,7 @@ _ELSEWHERE = re.compile(
 _TEXTS = {".py", ".md", ".toml", ".txt", ".conf", ".c", ".h", ".yaml", ".yml", ".json", ".service", ".js", ".html", ""}
 _OURS_ALONE = {
     "jwt": ("broker/tokens.py",),
-    "paho": ("broker/mqtt_link.py", "broker/mosquitto/check.py", "cli/fleet/"),
+    "paho": ("broker/buffered_paho.py", "broker/mqtt_link.py", "broker/mosquitto/check.py", "cli/fleet/"),
     "amqtt": ("broker/embedded/",),
     "nats": ("broker/nats_link.py", "broker/nats/"),
     "cffi": ("broker/mosquitto/",),

@@ -182,6 +182,7 @@ def test_a_link_that_is_thrown_out_comes_back_by_itself_and_gets_the_rest_again(
     remote.send(PRESENCE, b"1")
     remote.send(PRESENCE, b"2")
     take(deliveries, 2)[0].ack()
+    fence(remote.link)
     before = remote.link.spell
     assert remote.port is not None
     with RawClient(remote.port, ack=False) as thief:
