@@ -1,16 +1,30 @@
-"""Heartbeats at QoS 1 over raw sockets, encoded before the clock starts, so that the generator costs next to nothing."""
+"""Heartbeats at QoS 1 over raw sockets, written by one template, so that the generator costs next to nothing."""
 
 from __future__ import annotations
 
-import json
 import selectors
 import socket
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 PUBLISH_QOS1, CONNECT, DISCONNECT = 0x32, 0x10, b"\xe0\x00"
+COMPANIES = 10
 _PACKET_IDS = 60_000
+_PUBACK_BYTES = 4
+_LOOK_EVERY_S = 0.02
+"""How often the generator asks how far the others are."""
+_TICK_S = 0.001
+"""Mosquitto writes PUBACKs one by one; whoever wakes up for each has no time for anything else."""
+_TOPIC = b"company/load%d/presence/u%07d"
+_HEARTBEAT = (
+    b'{"device":"tablet-7","session":"%b%010d","seq":%8d,"at":"%b","latitude":12.%06d,"longitude":77.%06d,'
+    b'"accuracy":5.0,"speed":1.5,"heading":270,"battery":80}'
+)
+"""A session is a ULID: the time of the run, and the user in the place of chance."""
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 def string(text: str) -> bytes:
@@ -28,15 +42,121 @@ def packet(kind: int, body: bytes) -> bytes:
     return bytes([kind]) + bytes(digits) + body
 
 
+def session_prefix(moment: datetime) -> bytes:
+    """Return the first 16 characters of a ULID made at MOMENT."""
+    milliseconds = int(moment.timestamp() * 1000)
+    return "".join(_CROCKFORD[milliseconds >> 5 * at & 31] for at in range(9, -1, -1)).encode() + b"ZZZZZZ"
+
+
 @dataclass(slots=True)
 class Lane:
-    """One connection: its encoded packets, how many were sent and how many acknowledged."""
+    """One connection and its share of the users: how many packets were sent and how many acknowledged."""
 
     link: socket.socket
-    packets: list[bytes]
+    users: range
+    session: bytes
     sent: int = 0
     acked: int = 0
-    rest: bytes = b""
+    rest: int = 0
+
+    def send(self, count: int) -> None:
+        """Send the next COUNT heartbeats, the users in turns."""
+        at, users, each = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%f}Z".encode(), self.users, len(self.users)
+        made = []
+        for turn in range(self.sent, self.sent + count):
+            seq, index = divmod(turn, each)
+            user = users[index]
+            place = (user * 97 + seq) % 1_000_000
+            made.append(
+                _PACKET
+                % (user % COMPANIES, user, *divmod(turn % _PACKET_IDS + 1, 256), self.session, user, seq, at, place, place)
+            )
+        self.link.sendall(b"".join(made))
+        self.sent += count
+
+    def read(self) -> None:
+        data = self.link.recv(65536)
+        if not data:
+            raise ConnectionError("the broker closed a connection")
+        whole, self.rest = divmod(self.rest + len(data), _PUBACK_BYTES)
+        self.acked += whole
+
+    def per_user(self) -> Iterator[tuple[int, int]]:
+        """Return each user with how many heartbeats were sent for them."""
+        rounds, more = divmod(self.sent, len(self.users))
+        return ((user, rounds + (index < more)) for index, user in enumerate(self.users))
+
+
+def _template() -> bytes:
+    """Return the packet of every heartbeat: all have one length, so that one remaining length fits them all."""
+    heartbeat = _HEARTBEAT % (bytes(16), 0, 0, bytes(27), 0, 0)
+    topic = _TOPIC % (0, 0)
+    length = 2 + len(topic) + 2 + len(heartbeat)
+    head = bytes([PUBLISH_QOS1, length % 128 | 128, length // 128])
+    return head + len(topic).to_bytes(2, "big") + _TOPIC + b"%c%c" + _HEARTBEAT
+
+
+_PACKET = _template()
+PAYLOAD_BYTES = len(_HEARTBEAT % (bytes(16), 0, 0, bytes(27), 0, 0))
+
+
+class Flow:
+    """Open connections that publish, in one stretch or several; `seq` goes on from one to the next."""
+
+    def __init__(self, lanes: list[Lane], window: int) -> None:
+        self._lanes = lanes
+        self._window = window
+        self._selector = selectors.DefaultSelector()
+        for lane in lanes:
+            self._selector.register(lane.link, selectors.EVENT_READ, lane)
+
+    @property
+    def sent(self) -> int:
+        return sum(lane.sent for lane in self._lanes)
+
+    def per_user(self) -> dict[int, int]:
+        """Return how many heartbeats were sent for each user."""
+        return {user: count for lane in self._lanes for user, count in lane.per_user()}
+
+    def publish(
+        self,
+        messages: int | None = None,
+        *,
+        seconds: float | None = None,
+        rate: float | None = None,
+        room: Callable[[], int] | None = None,
+    ) -> float:
+        """Publish MESSAGES or for SECONDS, at RATE a second or as fast as acknowledged; return the seconds to the last PUBACK.
+
+        ROOM says how many more messages the others can take; without it only the window counts.
+        """
+        lanes, began, looked, allowed = self._lanes, time.perf_counter(), 0.0, 0
+        before, each = [lane.sent for lane in lanes], None if messages is None else messages // len(lanes)
+        ceilings = before
+        while True:
+            now = time.perf_counter()
+            over = seconds is not None and now - began >= seconds
+            if room is not None and now - looked >= _LOOK_EVERY_S:
+                looked, allowed = now, max(0, room() // len(lanes))
+                ceilings = [lane.sent + allowed for lane in lanes]
+            due = None if rate is None else int((now - began) * rate / len(lanes)) + 1
+            goals = [min((first + bound for bound in (each, due) if bound is not None), default=None) for first in before]
+            for lane, goal, ceiling in zip(lanes, goals, ceilings, strict=True):
+                bounds = [lane.acked + self._window, *([] if goal is None else [goal]), *([] if room is None else [ceiling])]
+                if not over and (count := min(bounds) - lane.sent) > 0:
+                    lane.send(count)
+            over = over or (each is not None and self.sent - sum(before) >= each * len(lanes))
+            if over and all(lane.acked == lane.sent for lane in lanes):
+                return time.perf_counter() - began
+            time.sleep(_TICK_S)
+            for key, _ in self._selector.select(0):
+                key.data.read()
+
+    def close(self) -> None:
+        self._selector.close()
+        for lane in self._lanes:
+            lane.link.sendall(DISCONNECT)
+            lane.link.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,42 +169,23 @@ class Load:
     clients: int = 100
     users: int = 20_000
     window: int = 20
-    run: str = "1"
 
     def publish(self, messages: int, rate: float | None = None) -> float:
         """Publish MESSAGES, RATE a second or as fast as they are acknowledged; return the seconds to the last PUBACK."""
-        each = messages // self.clients
-        lanes = [Lane(self._connect(number), self._packets(number, each)) for number in range(self.clients)]
-        with selectors.DefaultSelector() as selector:
-            for lane in lanes:
-                selector.register(lane.link, selectors.EVENT_READ, lane)
-            began = time.perf_counter()
-            while any(lane.acked < each for lane in lanes):
-                due = each if rate is None else min(each, int((time.perf_counter() - began) * rate / self.clients) + 1)
-                for lane in lanes:
-                    self._feed(lane, due)
-                for key, _ in selector.select(0.002 if rate else 0.5):
-                    self._read(key.data)
-                    self._feed(key.data, due)
-            seconds = time.perf_counter() - began
-        for lane in lanes:
-            lane.link.sendall(DISCONNECT)
-            lane.link.close()
-        return seconds
+        with self.opened() as flow:
+            return flow.publish(messages, rate=rate)
 
-    def _feed(self, lane: Lane, due: int) -> None:
-        end = min(due, lane.acked + self.window)
-        if end > lane.sent:
-            lane.link.sendall(b"".join(lane.packets[lane.sent : end]))
-            lane.sent = end
-
-    def _read(self, lane: Lane) -> None:
-        data = lane.link.recv(65536)
-        if not data:
-            raise ConnectionError("the broker closed a connection")
-        data = lane.rest + data
-        lane.acked += len(data) // 4  # a PUBACK has four bytes
-        lane.rest = data[len(data) // 4 * 4 :]
+    @contextmanager
+    def opened(self) -> Iterator[Flow]:
+        session, clients = session_prefix(datetime.now(UTC)), min(self.clients, self.users)
+        lanes = [
+            Lane(self._connect(number), range(number, self.users, clients), session) for number in range(clients)
+        ]
+        flow = Flow(lanes, self.window)
+        try:
+            yield flow
+        finally:
+            flow.close()
 
     def _connect(self, number: int) -> socket.socket:
         flags = 0x02 | (0xC0 if self.token else 0)
@@ -96,20 +197,3 @@ class Load:
         if link.recv(4)[3:] != b"\0":
             raise ConnectionError("the broker refuses the connection")
         return link
-
-    def _packets(self, number: int, count: int) -> list[bytes]:
-        mine = list(range(number, self.users, self.clients)) or [number]
-        start = datetime.now(UTC)
-        made = []
-        for turn in range(count):
-            user, seq = mine[turn % len(mine)], turn // len(mine)
-            at = start + timedelta(milliseconds=turn)
-            heartbeat = {
-                "device": "d1", "session": f"run{self.run}-{user}", "seq": seq, "at": f"{at:%Y-%m-%dT%H:%M:%S.%f}Z",
-                "latitude": round(12.9 + user * 1e-5 + seq * 1e-6, 6), "longitude": round(77.6 - user * 1e-5, 6),
-                "accuracy": 5.0, "battery": 80,
-            }  # fmt: skip
-            payload = json.dumps(heartbeat, separators=(",", ":")).encode()
-            topic = string(f"company/load{user % 10}/presence/u{user}")
-            made.append(packet(PUBLISH_QOS1, topic + (turn % _PACKET_IDS + 1).to_bytes(2, "big") + payload))
-        return made

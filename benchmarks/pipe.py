@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlmodel import Field, Session, SQLModel
+from sqlmodel import Session, SQLModel
 
 from benchmarks.machine import machine
+from benchmarks.row_at_a_time import position
 from broker.inbox import Receipts
 from broker.link import Delivery
 from broker.memory_link import MemoryLink
@@ -30,22 +31,6 @@ MAX_SCRIPT_MESSAGES = 2_000
 
 Message = tuple[str, bytes]
 """Topic and payload."""
-
-
-class Position(SQLModel, table=True):
-    """What the script stores: one row a heartbeat, with text keys, as one writes it on the first day."""
-
-    __tablename__ = "script_position"
-    id: int | None = Field(default=None, primary_key=True)
-    company: str = Field(index=True)
-    user: str = Field(index=True)
-    device: str
-    session: str
-    seq: int
-    at: datetime
-    latitude: float
-    longitude: float
-    battery: float
 
 
 class Feed(MemoryLink):
@@ -111,11 +96,7 @@ def through_the_script(messages: list[Message], directory: Path) -> float:
     began = time.perf_counter()
     with Session(engine) as session:
         for topic, payload in messages:
-            said = json.loads(payload)
-            _, company, _, user = topic.split("/")
-            said["at"] = datetime.fromisoformat(said["at"])
-            kept = {name: value for name, value in said.items() if name in Position.model_fields}
-            session.add(Position(company=company, user=user, **kept))
+            session.add(position(topic, payload))
             session.commit()
     seconds = time.perf_counter() - began
     engine.dispose()

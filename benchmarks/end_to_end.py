@@ -1,0 +1,107 @@
+"""From the publisher to the committed row, side by side: Mosquitto alone, Fieldbeat, and what one would use instead.
+
+    python -m benchmarks.end_to_end [--seconds N] [--users N] [--json]
+    python -m benchmarks.end_to_end --sustained 16667 --seconds 300
+    python -m benchmarks.end_to_end --scale
+
+It starts and stops its own servers on free ports. Every contender but the first stores a heartbeat before it acknowledges it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from benchmarks import parts
+from benchmarks.machine import machine
+from benchmarks.mq_bridge import NotInstalled
+from benchmarks.parts import Plan, Rig
+
+SCRIPT_SECONDS = 10.0
+"""The script's rate does not depend on how long it runs, and it is slow."""
+
+Figures = dict[str, Any]
+
+
+def measured(open_rig: Callable[[], AbstractContextManager[Rig]], plan: Plan) -> Figures:
+    print(f"{open_rig.__name__.replace('_', ' ')} …", file=sys.stderr)
+    with open_rig() as rig:
+        return {**rig.run(plan).figures(), "tokens": rig.broker.plugged}
+
+
+def side_by_side(seconds: float, users: int) -> Figures:
+    """Return the figures of all contenders."""
+    plan = Plan(seconds, users)
+    slowly = Plan(min(seconds, SCRIPT_SECONDS), users, parts.WAITING_FOR_THE_SCRIPT)
+    found: Figures = {
+        "limit": measured(parts.limit, plan),
+        "postgresql": measured(parts.on_postgresql, plan),
+        "sqlite": measured(parts.on_sqlite, plan),
+        "row_at_a_time": measured(parts.script_on_postgresql, slowly),
+    }
+    found["row_at_a_time"]["sqlite"] = measured(parts.script_on_sqlite, slowly)
+    try:
+        found["mq_bridge"] = measured(parts.bridge, plan)
+    except NotInstalled as error:
+        found["mq_bridge"] = {"rate": None, "error": str(error)}
+    ours = found["postgresql"], found["sqlite"]
+    found |= {name: sum(each[name] for each in ours) for name in ("lost", "twice")}
+    found["ratios"] = _ratios(found)
+    return found
+
+
+def _ratios(found: Figures) -> dict[str, float | None]:
+    rate, bridge = found["postgresql"]["rate"], found["mq_bridge"]["rate"]
+    script = found["row_at_a_time"]
+    return {
+        "postgresql_to_limit": round(rate / found["limit"]["rate"], 2),
+        "postgresql_to_row_at_a_time": round(rate / script["rate"], 1),
+        "sqlite_to_row_at_a_time_on_sqlite": round(found["sqlite"]["rate"] / script["sqlite"]["rate"], 1),
+        "postgresql_to_mq_bridge": bridge and round(rate / bridge, 2),
+    }
+
+
+def show(found: Figures) -> None:
+    """Print the figures for people."""
+    rows = {
+        "Mosquitto → mosquitto_sub": found["limit"],
+        "Fieldbeat on PostgreSQL": found["postgresql"],
+        "Fieldbeat on SQLite": found["sqlite"],
+        "one ORM row a message, PostgreSQL": found["row_at_a_time"],
+        "one ORM row a message, SQLite": found["row_at_a_time"]["sqlite"],
+        "mq-bridge to PostgreSQL": found["mq_bridge"],
+    }
+    print(f"{found['machine']}\n{found['users']:,} users, {found['seconds']:g} s of load each")
+    for name, figures in rows.items():
+        if figures["rate"] is None:
+            print(f"{name:34}       - {figures['error']}")
+            continue
+        print(f"{name:34}{figures['rate']:>8,} heartbeats/s, {figures['lost']} lost, {figures['twice']} twice")
+        costs = (
+            f"{process} {spent:.1f} s, {figures['peak_mib'][process]:.0f} MiB" for process, spent in figures["cpu_s"].items()
+        )
+        print(f"{'':8}{' · '.join(costs)}")
+    for name, ratio in found["ratios"].items():
+        print(f"{name.replace('_', ' '):34}{ratio if ratio is not None else '-':>8}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long the load lasts, for each part")
+    parser.add_argument("--users", type=int, default=2_000)
+    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    chosen = parser.parse_args()
+    about = {"machine": machine(), "users": chosen.users, "seconds": chosen.seconds}
+    found = {**about, **side_by_side(chosen.seconds, chosen.users)}
+    if chosen.json:
+        print(json.dumps(found))
+    else:
+        show(found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""mq-bridge, an ETL engine with a Rust core, from MQTT to PostgreSQL in its lossless mode. It lives in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from sqlalchemy import create_engine, text
+
+from tests.servers import PostgreSql
+
+VERSION = "1.2.0"
+TABLE = "heartbeat"
+RUN = "import json, os, mq_bridge; mq_bridge.Route.from_config(json.loads(os.environ['ROUTE'])).run()"
+_NUMBERS = ("latitude", "longitude", "accuracy", "speed", "heading", "battery")
+_COLUMNS = ("device", "session", "seq", "at", *_NUMBERS)
+
+
+class NotInstalled(Exception):
+    """It cannot be had here."""
+
+
+def interpreter() -> Path:
+    """Return a Python that has it, installed into the user's cache by whoever asks first; raise `NotInstalled`."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    home = cache / "fieldbeat-benchmarks" / f"mq-bridge-{VERSION}"
+    python = home / "bin" / "python"
+    if _has_it(python):
+        return python
+    for command in (
+        (sys.executable, "-m", "venv", home),
+        (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", f"mq-bridge=={VERSION}"),
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            last = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()[-1]
+            raise NotInstalled(f"mq-bridge {VERSION} cannot be installed: {last}")
+    if not _has_it(python):
+        raise NotInstalled(f"mq-bridge {VERSION} is installed, and cannot be imported")
+    return python
+
+
+def _has_it(python: Path) -> bool:
+    if not python.exists():
+        return False
+    return subprocess.run([python, "-c", "import mq_bridge"], capture_output=True, check=False).returncode == 0
+
+
+def create_table(server: PostgreSql) -> None:
+    """Make the table that its rows go to: the fields of a heartbeat as they come, each heartbeat once."""
+    numbers = ", ".join(f"{name} double precision" for name in _NUMBERS)
+    engine = create_engine(server.url())
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                f"CREATE TABLE {TABLE} (device text NOT NULL, session text NOT NULL, seq bigint NOT NULL,"
+                f" at text NOT NULL, {numbers}, PRIMARY KEY (session, seq))"
+            )
+        )
+    engine.dispose()
+
+
+def route(port: int, token: str, pattern: str, server: PostgreSql) -> str:
+    """Return the route as JSON: acknowledged after the commit, rows in sets of 2,000, repetitions dropped.
+
+    Every value is a bare placeholder: with an expression among them, such as a cast to a time, it would insert row by row.
+    """
+    values = ", ".join(f"${{payload:{name}}}" for name in _COLUMNS)
+    source = {
+        "url": f"tcp://127.0.0.1:{port}", "topic": pattern, "username": "bridge", "password": token,
+        "client_id": "fieldbeat:bridge", "qos": 1, "clean_session": False, "session_expiry_interval": 3600,
+        "delayed_ack": False, "queue_capacity": 10_000, "max_inflight": 10_000,
+    }  # fmt: skip
+    sink = {
+        "url": f"postgres://postgres@localhost/postgres?host={server.directory}&port={server.port}",
+        "table": TABLE,
+        "insert_query": f"INSERT INTO {TABLE} ({', '.join(_COLUMNS)}) VALUES ({values}) ON CONFLICT DO NOTHING",  # noqa: S608 our own names
+    }
+    delivery = {"batch_size": 2_000, "required_delivery": "at_least_once"}
+    return json.dumps({"input": {"mqtt": source}, "output": {"sqlx": sink}, **delivery})
