@@ -20,6 +20,8 @@ from benchmarks import parts
 from benchmarks.machine import machine
 from benchmarks.mq_bridge import NotInstalled
 from benchmarks.parts import Plan, Rig
+from benchmarks.scale import at_scale, show_scale
+from benchmarks.sustained import show_sustained, sustained
 
 SCRIPT_SECONDS = 10.0
 """The script's rate does not depend on how long it runs, and it is slow."""
@@ -39,7 +41,7 @@ def side_by_side(seconds: float, users: int) -> Figures:
     slowly = Plan(min(seconds, SCRIPT_SECONDS), users, parts.WAITING_FOR_THE_SCRIPT)
     found: Figures = {
         "limit": measured(parts.limit, plan),
-        "postgresql": measured(parts.on_postgresql, plan),
+        "postgresql": measured(parts.fieldbeat, plan),
         "sqlite": measured(parts.on_sqlite, plan),
         "row_at_a_time": measured(parts.script_on_postgresql, slowly),
     }
@@ -65,7 +67,7 @@ def _ratios(found: Figures) -> dict[str, float | None]:
     }
 
 
-def show(found: Figures) -> None:
+def show_side_by_side(found: Figures) -> None:
     """Print the figures for people."""
     rows = {
         "Mosquitto → mosquitto_sub": found["limit"],
@@ -75,16 +77,13 @@ def show(found: Figures) -> None:
         "one ORM row a message, SQLite": found["row_at_a_time"]["sqlite"],
         "mq-bridge to PostgreSQL": found["mq_bridge"],
     }
-    print(f"{found['machine']}\n{found['users']:,} users, {found['seconds']:g} s of load each")
+    print(f"{found['users']:,} users, {found['seconds']:g} s of load each")
     for name, figures in rows.items():
         if figures["rate"] is None:
             print(f"{name:34}       - {figures['error']}")
             continue
         print(f"{name:34}{figures['rate']:>8,} heartbeats/s, {figures['lost']} lost, {figures['twice']} twice")
-        costs = (
-            f"{process} {spent:.1f} s, {figures['peak_mib'][process]:.0f} MiB" for process, spent in figures["cpu_s"].items()
-        )
-        print(f"{'':8}{' · '.join(costs)}")
+        print(f"{'':8}{parts.costs(figures)}")
     for name, ratio in found["ratios"].items():
         print(f"{name.replace('_', ' '):34}{ratio if ratio is not None else '-':>8}")
 
@@ -93,13 +92,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="how long the load lasts, for each part")
     parser.add_argument("--users", type=int, default=2_000)
+    parser.add_argument("--sustained", type=float, metavar="RATE", help="instead: Fieldbeat on PostgreSQL at a fixed rate")
+    parser.add_argument("--scale", action="store_true", help="instead: Fieldbeat on PostgreSQL with 20 to a million users")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     chosen = parser.parse_args()
-    about = {"machine": machine(), "users": chosen.users, "seconds": chosen.seconds}
-    found = {**about, **side_by_side(chosen.seconds, chosen.users)}
+    found: Figures = {"machine": machine(), "users": chosen.users, "seconds": chosen.seconds}
+    show: Callable[[Figures], None]
+    if chosen.scale:
+        del found["users"]
+        found, show = {**found, "scale": at_scale(chosen.seconds)}, show_scale
+    elif chosen.sustained is not None:
+        found, show = {**found, **sustained(chosen.sustained, chosen.seconds, chosen.users)}, show_sustained
+    else:
+        found, show = {**found, **side_by_side(chosen.seconds, chosen.users)}, show_side_by_side
     if chosen.json:
         print(json.dumps(found))
     else:
+        print(found["machine"])
         show(found)
 
 

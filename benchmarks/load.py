@@ -114,6 +114,11 @@ class Flow:
     def sent(self) -> int:
         return sum(lane.sent for lane in self._lanes)
 
+    @property
+    def round(self) -> int:
+        """How many messages it takes until every user was heard."""
+        return len(self._lanes) * max(len(lane.users) for lane in self._lanes)
+
     def per_user(self) -> dict[int, int]:
         """Return how many heartbeats were sent for each user."""
         return {user: count for lane in self._lanes for user, count in lane.per_user()}

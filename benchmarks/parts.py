@@ -55,6 +55,14 @@ class Part:
         }  # fmt: skip
 
 
+def costs(figures: Mapping[str, Any]) -> str:
+    """Return what each process took, in one line."""
+    each, memory = figures["cpu_us_per_message"], figures["peak_mib"]
+    return " · ".join(
+        f"{name} {spent:.1f} s ({each[name]:.0f} µs each), {memory[name]:.0f} MiB" for name, spent in figures["cpu_s"].items()
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Rig:
     """A contender that is ready to read."""
@@ -66,7 +74,7 @@ class Rig:
     def load(self, users: int) -> Load:
         return Load(self.broker.port, "load", service_token("load"), CLIENTS, users, WINDOW)
 
-    def push(self, flow: Flow, publish: Callable[[Callable[[], int]], object], waiting: int) -> Part:
+    def push(self, flow: Flow, publish: Callable[[Callable[[], int]], object], waiting: int = WAITING) -> Part:
         """Have PUBLISH publish on FLOW as much as there is room for, and return what came of it."""
         already, before = flow.sent, self.arrivals.exactly()
 
@@ -109,8 +117,8 @@ def limit() -> Iterator[Rig]:
 
 
 @contextmanager
-def on_postgresql(*lines: str) -> Iterator[Rig]:
-    """Run `fieldbeat ingest` on PostgreSQL, with LINES of configuration."""
+def on_postgresql(*lines: str) -> Iterator[tuple[Rig, str]]:
+    """Run `fieldbeat ingest` on PostgreSQL with LINES of configuration; the URL of the database comes with it."""
     with (
         broker() as on,
         database(*lines) as server,
@@ -118,7 +126,14 @@ def on_postgresql(*lines: str) -> Iterator[Rig]:
         ingest(on, server.url(), own) as pid,
         _rows(server.url(), "history") as rows,
     ):
-        yield Rig(on, rows, {"ingest": pid, "postgresql": server.process.pid})
+        yield Rig(on, rows, {"ingest": pid, "postgresql": server.process.pid}), server.url()
+
+
+@contextmanager
+def fieldbeat() -> Iterator[Rig]:
+    """Run `fieldbeat ingest` on PostgreSQL as it comes."""
+    with on_postgresql() as (rig, _):
+        yield rig
 
 
 @contextmanager
