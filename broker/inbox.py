@@ -41,6 +41,10 @@ class Inbox:
         self._changed = threading.Condition()
         self._closed = False
 
+    def __len__(self) -> int:
+        """Return how many deliveries wait for the pipe."""
+        return len(self._waiting)
+
     @property
     def is_full(self) -> bool:
         return len(self._waiting) >= self._limit

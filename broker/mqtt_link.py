@@ -194,6 +194,11 @@ class MqttLink:
         return None if connection is None or connection.ended else connection.spell
 
     @property
+    def waiting(self) -> int:
+        """How many deliveries wait for the pipe."""
+        return len(self._inbox)
+
+    @property
     def closed(self) -> bool:
         return self._closed.is_set()
 

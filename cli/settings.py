@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     embedded_hold_pubacks: bool = Field(default=True, description="true or false")
     http_host: str = Field(default="127.0.0.1", description="an address to listen on")
     http_port: Port = Field(default=8080, description="a port, 0 to 65535")
+    metrics_port: Port | None = Field(default=None, description="a port, 0 to 65535")
     ws_url: str | None = Field(default=None, description="what browsers connect to: ws://HOST[:PORT]/PATH or wss://…")
     tile_url: str | None = Field(default=None, description="https://HOST/PATH with {z}, {x} and {y}, or http://…")
     tile_attribution: str = Field(default="", max_length=200, description="plain text: whose tiles they are")

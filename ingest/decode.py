@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from broker.link import Delivery
 from models import payloads, topics
-from models.errors import BadPayload, BadTopic
+from models.errors import BadPayload, BadTopic, Refusal
 from models.facts import Battery, Ended, Fix, Heard, Reason, Said, Signal, Stamp, Status, Text, Work, Worked, believed
 from models.payloads import Activity, Presence, StatusText
 from models.succession import Key
@@ -45,12 +45,13 @@ class Decoded(Struct, frozen=True, gc=False):
 
 
 class Rejected(Struct, frozen=True, gc=False):
-    """A message that was refused, and why."""
+    """A message that was refused, and why: in words, and as the class that it is counted in."""
 
     topic: str
     payload: bytes
     received: datetime
     reason: str
+    refusal: Refusal = Refusal.NOT_ADMITTED
 
 
 class Ignored(Struct, frozen=True, gc=False):
@@ -74,8 +75,14 @@ def decode(delivery: Delivery) -> Decoded | Rejected | Ignored:
                 return _status(company, user, delivery)
             case Channel.STATE | Channel.EVENTS:
                 raise BadTopic(f"channel {channel} is the service's own")
-    except (BadTopic, BadPayload) as error:
-        return Rejected(delivery.topic, delivery.payload, delivery.received_at, str(error))
+    except BadTopic as error:
+        return _rejected(delivery, str(error), Refusal.TOPIC)
+    except BadPayload as error:
+        return _rejected(delivery, str(error), error.refusal)
+
+
+def _rejected(delivery: Delivery, reason: str, refusal: Refusal) -> Rejected:
+    return Rejected(delivery.topic, delivery.payload, delivery.received_at, reason, refusal)
 
 
 def digest(data: bytes) -> int:
@@ -91,7 +98,7 @@ def has_position(payload: Presence) -> bool:
 def _check_names(company: str, user: str, payload: Presence | Activity | StatusText) -> None:
     """The topic says who speaks: brokers let nobody publish for another, but a payload may still name one."""
     if payload.user_id not in (None, user) or payload.company_id not in (None, company):
-        raise BadPayload("the payload names another user or company than the topic")
+        raise BadPayload("the payload names another user or company than the topic", Refusal.NAMES)
 
 
 def _presence(company: str, user: str, delivery: Delivery) -> Decoded | Ignored:

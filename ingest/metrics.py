@@ -1,24 +1,37 @@
-"""Counters and gauges of the pipe, kept by the pipe itself and read by whoever shows them."""
+"""Counters, gauges and histograms of the pipe, kept by the pipe itself and read by whoever shows them."""
 
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
-LAG_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
-"""Upper bounds of the histogram of lag, from receipt to commit."""
+BOUNDS = {
+    "lag_s": (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0),
+    "batch_size": (1, 5, 10, 25, 50, 100, 250, 500, 1000, 2000),
+}
+"""Upper bounds of the buckets of each histogram."""
+
+
+class Observed(NamedTuple):
+    """A histogram at one moment: how often each bucket was met, one more than there are bounds, and the sum of all values."""
+
+    buckets: tuple[int, ...]
+    total: float
 
 
 class Metrics:
-    """Numbers under stable names. Counters only rise; a gauge is what was last set."""
+    """Numbers under stable names. Counters only rise; a gauge is what was last set, or what its source says when it is read."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counters: Counter[tuple[str, str]] = Counter()
         self._gauges: dict[str, float] = {}
-        self._lags = [0] * (len(LAG_BUCKETS_S) + 1)
-        self._lag_sum_s = 0.0
+        self._sources: dict[str, Callable[[], float]] = {}
+        self._buckets = {name: [0] * (len(bounds) + 1) for name, bounds in BOUNDS.items()}
+        self._totals = dict.fromkeys(BOUNDS, 0.0)
 
     def count(self, name: str, by: int = 1, label: str = "") -> None:
         """Add BY to the counter NAME, under LABEL where it has one."""
@@ -30,12 +43,21 @@ class Metrics:
         with self._lock:
             self._gauges[name] = value
 
-    def lag(self, seconds: float, messages: int) -> None:
-        """Note that MESSAGES were committed SECONDS after their receipt."""
-        bucket = sum(seconds > bound for bound in LAG_BUCKETS_S)
+    def watch(self, name: str, source: Callable[[], float]) -> None:
+        """Have the gauge NAME read from SOURCE, in the thread that asks."""
         with self._lock:
-            self._lags[bucket] += messages
-            self._lag_sum_s += seconds * messages
+            self._sources[name] = source
+
+    def observe(self, name: str, values: Iterable[float]) -> None:
+        """Add VALUES to the histogram NAME."""
+        bounds, met, total = BOUNDS[name], Counter[int](), 0.0
+        for value in values:
+            met[bisect_left(bounds, value)] += 1
+            total += value
+        with self._lock:
+            for bucket, times in met.items():
+                self._buckets[name][bucket] += times
+            self._totals[name] += total
 
     def counters(self) -> Mapping[tuple[str, str], int]:
         with self._lock:
@@ -43,9 +65,9 @@ class Metrics:
 
     def gauges(self) -> Mapping[str, float]:
         with self._lock:
-            return dict(self._gauges)
+            found, sources = dict(self._gauges), dict(self._sources)
+        return found | {name: source() for name, source in sources.items()}
 
-    def lags(self) -> tuple[list[int], float]:
-        """Return the messages of each bucket, one more than there are bounds, and the sum of all lags in seconds."""
+    def observed(self, name: str) -> Observed:
         with self._lock:
-            return list(self._lags), self._lag_sum_s
+            return Observed(tuple(self._buckets[name]), self._totals[name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -13,7 +14,7 @@ from ingest.decode import Rejected, decode
 from ingest.metrics import Metrics
 from ingest.outbox import Outbox
 from ingest.store import Store, Written
-from models.errors import StoreFailed, StoreRefused
+from models.errors import Refusal, StoreFailed, StoreRefused
 from models.topics import INGEST_FILTERS
 
 log = logging.getLogger(__name__)
@@ -82,21 +83,29 @@ class Worker:
         [(delivery, outcome)] = items
         if isinstance(outcome, Rejected):
             raise error  # not even the refusal can be kept
-        self._write([(delivery, Rejected(delivery.topic, delivery.payload, delivery.received_at, str(error)))])
+        refused = Rejected(delivery.topic, delivery.payload, delivery.received_at, str(error), Refusal.UNSTORABLE)
+        self._write([(delivery, refused)])
 
     def _acknowledge(self, items: list[Item], written: Written) -> None:
         for delivery, _ in items:
             delivery.ack()
         self._outbox.tell(written.touched, behind=len(items) >= MAX_ITEMS)
-        lag_s = (self._clock() - items[0][0].received_at).total_seconds()
-        self._metrics.gauge("store_failing", 0)
-        self._metrics.lag(lag_s, len(items))
-        self._metrics.gauge("batch_size", len(items))
-        self._metrics.count("received", len(items))
-        self._metrics.count("stored", written.stored)
-        self._metrics.count("duplicates", written.duplicates)
-        self._metrics.count("ignored", written.ignored)
-        self._metrics.count("rejected", written.rejected)
+        self._count(items, written)
+
+    def _count(self, items: list[Item], written: Written) -> None:
+        metrics, now = self._metrics, self._clock()
+        metrics.gauge("store_failing", 0)
+        metrics.observe("lag_s", ((now - delivery.received_at).total_seconds() for delivery, _ in items))
+        metrics.observe("batch_size", [len(items)])
+        metrics.count("received", len(items))
+        metrics.count("stored", written.stored)
+        metrics.count("duplicates", written.duplicates)
+        metrics.count("ignored", written.ignored)
+        refused = Counter(outcome.refusal for _, outcome in items if isinstance(outcome, Rejected))
+        # What was understood and refused all the same is of users or devices that are not admitted.
+        refused[Refusal.NOT_ADMITTED] += written.rejected - refused.total()
+        for refusal, times in refused.items():
+            metrics.count("rejected", times, refusal)
 
     def _listen(self) -> None:
         """Keep the note that a worker is listening up to date, as long as one is (contract 4.7)."""

@@ -13,6 +13,21 @@ FieldbeatError
 
 from __future__ import annotations
 
+from enum import StrEnum
+
+
+class Refusal(StrEnum):
+    """The classes of reasons for which messages are refused: few enough to count by, while the reason itself is free text."""
+
+    TOPIC = "topic"
+    TOO_LARGE = "too_large"
+    NOT_JSON = "not_json"
+    FIELDS = "fields"
+    NAMES = "names"
+    DIALECT = "dialect"
+    NOT_ADMITTED = "not_admitted"
+    UNSTORABLE = "unstorable"
+
 
 class FieldbeatError(Exception):
     """Something failed in a way that we know; its text says what to do next."""
@@ -24,6 +39,10 @@ class BadTopic(FieldbeatError):
 
 class BadPayload(FieldbeatError):
     """Bytes that are no message of their channel; the text is the reason kept with the refused message."""
+
+    def __init__(self, reason: str, refusal: Refusal = Refusal.FIELDS) -> None:
+        super().__init__(reason)
+        self.refusal = refusal
 
 
 class TokenRefused(FieldbeatError):

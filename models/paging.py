@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Annotated, NamedTuple
 
 from msgspec import Meta
-from sqlalchemy import Connection, RowMapping, func, literal, select, tuple_
+from sqlalchemy import Connection, RowMapping, literal, select, tuple_
 
-from models.queries import DEVICE, EVENT, HISTORY, PRESENCE, SESSION, of_company
+from models.queries import DEVICE, EVENT, HISTORY, SESSION, of_company
 from models.tables import UtcDateTime
 from models.topics import Channel
 
@@ -65,26 +65,3 @@ def newest_events(
     if before is not None:
         rows = rows.where(EVENT.c.id < before)
     return [(row[0], row[1]) for row in connection.execute(rows)]
-
-
-class Backlog(NamedTuple):
-    """What waits for a broker to confirm it: how many events, since when, and how many people's states."""
-
-    events: int
-    oldest: datetime | None
-    states: int
-
-
-def backlog(connection: Connection) -> Backlog:
-    """Return what has not been announced yet; indexes of their own hold just these rows."""
-    waiting = EVENT.c.confirmed_at.is_(None)
-    events = connection.execute(select(func.count()).select_from(EVENT).where(waiting)).scalar_one()
-    oldest = connection.execute(select(EVENT.c.recorded_at).where(waiting).order_by(EVENT.c.id).limit(1)).scalar()
-    behind = select(func.count()).select_from(PRESENCE).where(PRESENCE.c.rev > PRESENCE.c.published_rev)
-    return Backlog(events, oldest, connection.execute(behind).scalar_one())
-
-
-def people_by_status(connection: Connection) -> dict[str, int]:
-    """Return how many people were announced to be in each status."""
-    rows = select(PRESENCE.c.status, func.count()).group_by(PRESENCE.c.status)
-    return {row[0]: row[1] for row in connection.execute(rows)}

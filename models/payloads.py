@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from models.errors import BadPayload
+from models.errors import BadPayload, Refusal
 
 MAX_BYTES = 16 * 1024
 """The longest payload that is read at all."""
@@ -127,13 +127,19 @@ _BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowErr
 
 def _read(decoder: msgspec.json.Decoder[Payload], payload: bytes) -> Payload:
     if len(payload) > MAX_BYTES:
-        raise BadPayload(f"payload of over {MAX_BYTES} bytes")
+        raise BadPayload(f"payload of over {MAX_BYTES} bytes", Refusal.TOO_LARGE)
     try:
         if not payload.isascii():
             payload.decode()  # fields that we do not know are skipped unread, and a message is UTF-8 throughout
         return decoder.decode(payload)
     except _BROKEN as error:
-        raise BadPayload(_reason(error)) from None
+        raise _refused(error) from None
+
+
+def _refused(error: Exception, said: str = "") -> BadPayload:
+    # The more general class is the parent of what a schema refuses.
+    is_json = isinstance(error, msgspec.ValidationError)
+    return BadPayload(said + _reason(error), Refusal.FIELDS if is_json else Refusal.NOT_JSON)
 
 
 def _reason(error: Exception) -> str:
@@ -166,12 +172,12 @@ def _from_owntracks(kind: str, payload: bytes) -> Presence:
             try:
                 return _heartbeat(_location.decode(payload))
             except _BROKEN as error:
-                raise BadPayload(f"OwnTracks {kind}: {_reason(error)}") from None
+                raise _refused(error, f"OwnTracks {kind}: ") from None
         case "lwt":
             # Its tst is when the app connected, not when it died; and it ends only what has no session id.
             return Presence(type="offline", session="")
         case _:
-            raise BadPayload(f"OwnTracks type {kind[:40]!r} says nothing about presence")
+            raise BadPayload(f"OwnTracks type {kind[:40]!r} says nothing about presence", Refusal.DIALECT)
 
 
 def _heartbeat(said: OwnTracksLocation) -> Presence:

@@ -10,6 +10,7 @@ from mimetypes import add_type
 import anyio.to_thread
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from prometheus_client import CollectorRegistry
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from models.errors import StoreFailed
@@ -25,12 +26,28 @@ READERS = 4
 
 def create_app(parts: Parts) -> FastAPI:
     """Return the application made of PARTS."""
-    registry = metrics.registry(parts)
+    app = _application(parts, metrics.registry(parts), "/api/openapi.json")
+    for each in (people, tracks, log, health, metrics, page):
+        app.include_router(each.router)
+    add_type("text/javascript", ".js")  # some systems say otherwise, and a browser then refuses the module
+    app.mount("/", page.files())
+    return app
+
+
+def create_instruments(parts: Parts) -> FastAPI:
+    """Return the application of a process that serves no page: its health, and what it alone can tell of itself."""
+    app = _application(parts, metrics.registry(parts, with_database=False), None)
+    for each in (health, metrics):
+        app.include_router(each.router)
+    return app
+
+
+def _application(parts: Parts, registry: CollectorRegistry, openapi_url: str | None) -> FastAPI:
     app = FastAPI(
         title="Fieldbeat",
         description="Who is out there, where, doing what, and whether that is still true. Read-only.",
         version=parts.version,
-        openapi_url="/api/openapi.json",
+        openapi_url=openapi_url,
         docs_url=None,  # it would load scripts from elsewhere
         redoc_url=None,
         lifespan=_lifespan,
@@ -38,10 +55,6 @@ def create_app(parts: Parts) -> FastAPI:
     )
     app.state.parts = parts
     app.state.registry = registry
-    for each in (people, tracks, log, health, metrics, page):
-        app.include_router(each.router)
-    add_type("text/javascript", ".js")  # some systems say otherwise, and a browser then refuses the module
-    app.mount("/", page.files())
     app.add_middleware(Surroundings, headers=security_headers(parts.page.tile_url), registry=registry)
     return app
 

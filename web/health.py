@@ -38,4 +38,6 @@ def _database_trouble(parts: Parts) -> str | None:
             queries.last_listened(look.connection)
     except StoreFailed as error:
         return str(error)
+    if parts.pipe is not None and parts.pipe.gauges().get("store_failing"):
+        return "the database cannot be written"  # to be read is not enough where the ingest runs
     return None

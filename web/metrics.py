@@ -6,6 +6,7 @@ Nothing here names a company: who may scrape need not know who the customers are
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import (
@@ -20,11 +21,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from broker.embedded.counters import Snapshot
-from ingest.metrics import LAG_BUCKETS_S, Metrics
+from ingest.metrics import BOUNDS, Metrics
 from models import queries
-from models.errors import StoreFailed
+from models.census import backlog, leases_by_state, people_by_status
+from models.errors import Refusal, StoreFailed
 from models.facts import Status
-from models.paging import backlog, people_by_status
 from web.parts import Parts
 
 router = APIRouter(tags=["instruments"])
@@ -35,14 +36,24 @@ _COUNTERS = {
     "stored": ("fieldbeat_messages_stored", "Messages that joined the history."),
     "duplicates": ("fieldbeat_messages_duplicate", "Messages that were known already."),
     "ignored": ("fieldbeat_messages_ignored", "Messages that say nothing to us, such as our own notices."),
-    "rejected": ("fieldbeat_messages_rejected", "Messages that were refused, and kept with their reason."),
-    "late": ("fieldbeat_messages_late", "Messages that joined the history and changed nothing else."),
+    "late": ("fieldbeat_messages_late", "Messages that joined the history though newer ones were known."),
     "sweeps": ("fieldbeat_sweeps", "Runs of the sweep."),
     "swept_users": ("fieldbeat_swept_users", "People whom a sweep looked at."),
 }
 _GAUGES = {
-    "batch_size": ("fieldbeat_batch_messages", "Messages in the last batch."),
+    "queue": ("fieldbeat_queue_messages", "Messages that wait for the ingest to store them."),
     "store_failing": ("fieldbeat_store_failing", "1 while the database cannot be written."),
+}
+_COUNTED = {
+    "companies": ("fieldbeat_companies", "Companies that are known."),
+    "users": ("fieldbeat_users", "Users who are known."),
+    "devices": ("fieldbeat_devices", "Devices that are known."),
+    "rejected": ("fieldbeat_rejected_kept", "Refused messages that are kept."),
+}
+"""What a job counts now and then, in the process whose turn it is."""
+_HISTOGRAMS = {
+    "lag_s": ("fieldbeat_lag_seconds", "From receipt to commit, of each message."),
+    "batch_size": ("fieldbeat_batch_messages", "Messages stored by one transaction."),
 }
 _BROKER_GAUGES = {
     "connections_open": "Connections that are open.",
@@ -66,10 +77,11 @@ _BROKER_REASONS = {
 
 
 class Instruments(Collector):
-    """Reads everything anew at each scrape."""
+    """Reads everything anew at each scrape; what the database says only where WITH_DATABASE says so."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, *, with_database: bool) -> None:
         self._parts = parts
+        self._with_database = with_database
 
     def describe(self) -> Iterable[Metric]:
         """Say nothing, so that registering does not read the database."""
@@ -81,32 +93,34 @@ class Instruments(Collector):
             yield from _pipe(self._parts.pipe)
         if self._parts.broker_counters is not None:
             yield from _broker(self._parts.broker_counters())
-        yield from _database(self._parts)
+        if self._with_database:
+            yield from _database(self._parts)
 
 
 def _pipe(metrics: Metrics) -> Iterator[Metric]:
     counters = metrics.counters()
     for name, (shown_as, meaning) in _COUNTERS.items():
-        by_label = {label: count for (counter, label), count in counters.items() if counter == name}
-        labels = ["reason"] if any(by_label) else []
-        family = CounterMetricFamily(shown_as, meaning, labels=labels)
-        for label, count in (by_label or {"": 0}).items():
-            family.add_metric([label] if labels else [], count)
-        yield family
+        yield CounterMetricFamily(shown_as, meaning, counters.get((name, ""), 0))
+    # Every class from the start: a rate cannot be told of a counter that begins at its first increase.
+    rejected = CounterMetricFamily("fieldbeat_messages_rejected", "Messages that were refused, by class.", labels=["reason"])
+    for refusal in Refusal:
+        rejected.add_metric([str(refusal)], counters.get(("rejected", refusal), 0))
+    yield rejected
     gauges = metrics.gauges()
     for name, (shown_as, meaning) in _GAUGES.items():
         yield GaugeMetricFamily(shown_as, meaning, gauges.get(name, 0.0))
-    yield _lag(metrics)
+    for name, (shown_as, meaning) in _COUNTED.items():
+        if name in gauges:
+            yield GaugeMetricFamily(shown_as, meaning, gauges[name])
+    for name, (shown_as, meaning) in _HISTOGRAMS.items():
+        yield _histogram(metrics, name, shown_as, meaning)
 
 
-def _lag(metrics: Metrics) -> Metric:
-    messages, sum_s = metrics.lags()
-    so_far, buckets = 0, []
-    for bound, count in zip((*map(str, LAG_BUCKETS_S), "+Inf"), messages, strict=True):
-        so_far += count
-        buckets.append((bound, so_far))
-    family = HistogramMetricFamily("fieldbeat_lag_seconds", "From receipt to commit.")
-    family.add_metric([], buckets, sum_s)
+def _histogram(metrics: Metrics, name: str, shown_as: str, meaning: str) -> Metric:
+    observed = metrics.observed(name)
+    bounds = [*map(str, BOUNDS[name]), "+Inf"]
+    family = HistogramMetricFamily(shown_as, meaning)
+    family.add_metric([], list(zip(bounds, accumulate(observed.buckets), strict=True)), observed.total)
     return family
 
 
@@ -126,6 +140,7 @@ def _database(parts: Parts) -> Iterator[Metric]:
     try:
         with parts.looking() as look:
             waiting, people = backlog(look.connection), people_by_status(look.connection)
+            leases = leases_by_state(look.connection, look.now, look.terms)
             listened = queries.last_listened(look.connection)
     except StoreFailed:
         yield GaugeMetricFamily("fieldbeat_database_up", "1 while the database answers.", 0)
@@ -139,6 +154,8 @@ def _database(parts: Parts) -> Iterator[Metric]:
     yield GaugeMetricFamily("fieldbeat_outbox_age_seconds", "How long the oldest of these events has waited.", age_s)
     shown = {str(status): float(people.get(status, 0)) for status in Status}
     yield _gauge("fieldbeat_people", "People by their announced status.", shown, "status")
+    held = {str(state): float(devices) for state, devices in leases.items()}
+    yield _gauge("fieldbeat_leases", "Devices by the state of their newest session's lease.", held, "state")
     if listened is not None:
         deaf_s = max(0.0, (look.now - listened).total_seconds())
         yield GaugeMetricFamily("fieldbeat_deaf_seconds", "How long ago a worker was known to listen.", deaf_s)
@@ -151,10 +168,10 @@ def _gauge(name: str, meaning: str, values: Mapping[str, float], label: str) -> 
     return family
 
 
-def registry(parts: Parts) -> CollectorRegistry:
+def registry(parts: Parts, *, with_database: bool = True) -> CollectorRegistry:
     """Return a registry of our own: the library's is one a process, and so one for all tests."""
     made = CollectorRegistry()
-    made.register(Instruments(parts))
+    made.register(Instruments(parts, with_database=with_database))
     ProcessCollector(registry=made)
     PlatformCollector(registry=made)
     GCCollector(registry=made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 
 import uvicorn
@@ -16,15 +17,15 @@ _MOST_AT_ONCE = 512
 
 
 class Server:
-    """Serves an application from a thread of the caller's, until stopped."""
+    """Serves an application from a thread of the caller's, until stopped; SETTING is what its port is named by."""
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    def __init__(self, app: FastAPI, host: str, port: int, setting: str = "FIELDBEAT_HTTP_PORT") -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         except (OSError, OverflowError) as error:
             raise BadSetting(
-                f"FIELDBEAT_HTTP_HOST, FIELDBEAT_HTTP_PORT: {host}:{port} cannot be listened on: {error}"
+                f"{setting}, FIELDBEAT_HTTP_HOST: cannot listen on {host}:{port}: {_reason(error)}"
             ) from None
         # Inherited by each connection. asyncio sets it only where the socket names its protocol, and create_server's does not.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -54,3 +55,7 @@ class Server:
     def stop(self) -> None:
         """Take no more requests, finish those at hand, and end `run`."""
         self._server.should_exit = True
+
+
+def _reason(error: OSError | OverflowError) -> str:
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)

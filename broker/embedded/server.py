@@ -117,8 +117,18 @@ class EmbeddedBroker:
             return False
         return True
 
-    def ask(self, function: Callable[[], T]) -> T:
-        """Return what FUNCTION returns in the broker's thread; raise `LinkLost` when the broker does not run."""
+    def trouble(self, timeout_s: float) -> str | None:
+        """Return what is wrong with the broker, None when its thread answers within TIMEOUT_S."""
+        if not self.running:
+            return "the embedded broker does not run"
+        try:
+            self.ask(lambda: None, timeout_s)
+        except LinkLost as error:
+            return str(error)
+        return None
+
+    def ask(self, function: Callable[[], T], timeout_s: float = _ASK_TIMEOUT_S) -> T:
+        """Return what FUNCTION returns in the broker's thread; raise `LinkLost` when the broker does not run, or not answer in time."""
         answer: Future[T] = Future()
 
         def call() -> None:
@@ -130,7 +140,7 @@ class EmbeddedBroker:
         if not self.call(call):
             raise LinkLost("the embedded broker does not run")
         try:
-            return answer.result(_ASK_TIMEOUT_S)
+            return answer.result(timeout_s)
         except TimeoutError:
             raise LinkLost("the embedded broker does not answer") from None
 

@@ -11,6 +11,7 @@ import typer
 
 from cli import output, running, wiring
 from cli.service import Service
+from cli.serving import add_instruments
 from cli.settings import Settings, load
 from ingest.metrics import Metrics
 from ingest.outbox import OFFLINE_NOTICE
@@ -42,22 +43,24 @@ def ingest(workers: Workers = None, no_jobs: NoJobs = False, number: Number = No
     settings = load()
     output.start_logging(settings.log_level, settings.log_format)
     if workers is None:
-        _ingest(settings, CLIENT_ID, None, jobs=not no_jobs)
+        _ingest(settings, CLIENT_ID, None, 1, jobs=not no_jobs)
     elif number is None and workers > 1:
         wiring.ready_engine(settings).dispose()
         _supervise(workers, no_jobs=no_jobs)
     else:
         client_id = f"{CLIENT_ID}-{socket.gethostname()}-{number or 1}"
-        _ingest(settings, client_id, SHARE, jobs=not no_jobs)
+        _ingest(settings, client_id, SHARE, number or 1, jobs=not no_jobs)
 
 
-def _ingest(settings: Settings, client_id: str, share: str | None, *, jobs: bool) -> None:
+def _ingest(settings: Settings, client_id: str, share: str | None, number: int, *, jobs: bool) -> None:
     engine = wiring.ready_engine(settings)
     link = wiring.link(
         settings, client_id, persistent=True, will=None if share else (SERVICE, OFFLINE_NOTICE), share=share
     )
-    service = Service()
-    running.add_ingest(service, settings, engine, link, Metrics(), jobs=jobs)
+    service, metrics = Service(), Metrics()
+    metrics.watch("queue", lambda: link.waiting)
+    add_instruments(service, settings, engine, link, metrics, number)
+    running.add_ingest(service, settings, engine, link, metrics, jobs=jobs)
     service.run(_greet)
 
 

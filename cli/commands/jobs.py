@@ -8,6 +8,7 @@ import typer
 
 from cli import output, running, wiring
 from cli.service import Service
+from cli.serving import add_instruments
 from cli.settings import load
 from ingest.metrics import Metrics
 from models.errors import LinkLost
@@ -26,7 +27,8 @@ def jobs(once: Once = False) -> None:
     store = wiring.store(settings, engine)
     link = wiring.link(settings, f"fieldbeat:jobs-{name.rpartition(':')[2]}", persistent=False)
     outbox = wiring.outbox(settings, store, link, name)
-    schedule = wiring.jobs(settings, engine, store, outbox, Metrics(), name)
+    metrics = Metrics()
+    schedule = wiring.jobs(settings, engine, store, outbox, metrics, name)
     if once:
         try:
             if not link.wait_connected(_CONNECT_S):
@@ -36,6 +38,7 @@ def jobs(once: Once = False) -> None:
             link.close()
         return
     service = Service()
+    add_instruments(service, settings, engine, link, metrics)
     service.add("jobs", schedule.run, schedule.stop)
     running.add_closing(service, link)
     service.run(lambda: output.out("ready"))

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from cli import output, running, wiring
-from cli.commands.web import add_embedded_web
 from cli.service import Service
+from cli.serving import add_embedded_web
 from cli.settings import Settings, load
 from ingest.metrics import Metrics
 
@@ -31,6 +31,7 @@ def up(simulate: Simulate = 0) -> None:
     broker = wiring.embedded_broker(settings, watch.covers)
     broker.start()
     try:
+        metrics.watch("queue", lambda: broker.counters.held)
         page = add_embedded_web(service, settings, broker, watch.covers, metrics)
         link = LocalLink(broker)
         if simulate:

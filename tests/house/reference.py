@@ -28,6 +28,7 @@ PURPOSES = {
     "embedded_hold_pubacks": "whether it acknowledges to devices only what is stored",
     "http_host": "where the web page listens",
     "http_port": "its port",
+    "metrics_port": "where `ingest` and `jobs` tell /metrics and /readyz, each further worker one port higher; nowhere if left out",
     "ws_url": "where browsers reach the broker's WebSocket, if not beside the page",
     "tile_url": "where the live map gets its background from; none if left out",
     "tile_attribution": "what the map says about them",

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import Engine
 
 from ingest.worker import Worker
-from tests.integration.pipe_lab import EVENTS, PRESENCE, S0, Pipe, types, wait_until
-from tests.integration.store_lab import count, dump, only, told
+from models.errors import Refusal
+from tests.integration.pipe_lab import EVENTS, PRESENCE, S0, FlakyStore, Pipe, types, wait_until
+from tests.integration.store_lab import TERMS, count, dump, only, told
 
 
 def test_nothing_is_acknowledged_before_it_is_stored_and_a_failing_store_is_tried_again(pipe: Pipe) -> None:
@@ -45,7 +46,7 @@ def test_a_poison_row_among_500_is_refused_alone_and_the_others_are_stored(pipe:
     refused = only(dump(pipe.engine)["rejected"])
     assert refused["topic"] == "company/acme/presence/u250"
     assert "poison" in refused["reason"]
-    assert pipe.metrics.counters()["rejected", ""] == 1
+    assert pipe.metrics.counters()["rejected", Refusal.UNSTORABLE] == 1
 
 
 def test_a_kill_between_commit_and_acknowledgement_doubles_nothing(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,3 +109,14 @@ def test_several_workers_on_one_database_store_each_message_once(engine: Engine)
     assert count(engine, "history") == 60
     assert count(engine, "event") == count(engine, "user_account") == 7
     assert sum(pipe.metrics.counters()["received", ""] for pipe in pipes) == 180
+
+
+def test_what_is_refused_is_counted_by_class_and_every_message_by_its_own_lag(pipe: Pipe) -> None:
+    pipe.store = FlakyStore(pipe.engine, TERMS, enrol=False)
+    for payload in (b"{", b'{"battery": 101}', b'{"userId": "bob"}', b'{"_type": "cmd"}', b" " * 20_000, b"{}"):
+        pipe.link.send(PRESENCE, payload)
+    pipe.link.send("company/a b/presence/alice", b"{}")
+    pipe.settle()
+    refused = {label: times for (name, label), times in pipe.metrics.counters().items() if name == "rejected"}
+    assert refused == dict.fromkeys(set(Refusal) - {Refusal.UNSTORABLE}, 1)
+    assert sum(pipe.metrics.observed("lag_s").buckets) == 7

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import schemathesis
 import yaml
@@ -15,10 +17,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from prometheus_client.parser import text_string_to_metric_families
 from schemathesis.core.result import Ok
 
-from models.errors import StoreFailed
+from models.errors import Refusal, StoreFailed
 from tests.integration.web_lab import Lab, lab, token
+from web.app import create_instruments
 from web.parts import PageSettings
 from web.requests import security_headers
+from web.server import Server
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 _OURS = re.compile(r"\bfieldbeat_[a-z_]+")
@@ -74,26 +78,56 @@ def test_a_database_out_of_reach_is_said_everywhere(web: Lab) -> None:
 
 def test_metrics_tell_of_pipe_broker_and_database(web: Lab) -> None:
     web.metrics.count("received", 7)
-    web.metrics.count("rejected", 2)
-    web.metrics.lag(0.02, 7)
+    web.metrics.count("late", 2)
+    web.metrics.observe("lag_s", [0.02] * 7)
+    web.metrics.observe("batch_size", [7])
+    web.metrics.watch("queue", lambda: 12)
     found = samples(web)
     assert found["fieldbeat_messages_received_total", ""] == 7
-    assert found["fieldbeat_messages_rejected_total", ""] == 2
+    assert found["fieldbeat_messages_late_total", ""] == 2
     assert found["fieldbeat_lag_seconds_bucket", "0.01"] == 0
     assert found["fieldbeat_lag_seconds_bucket", "0.025"] == 7
     assert found["fieldbeat_lag_seconds_count", ""] == 7
+    assert found["fieldbeat_batch_messages_bucket", "5"] == 0
+    assert found["fieldbeat_batch_messages_bucket", "10"] == 1
+    assert found["fieldbeat_queue_messages", ""] == 12
     assert found["fieldbeat_broker_connections_open", ""] == 3
     assert found["fieldbeat_broker_dropped_total", "too_large"] == 2
     assert found["fieldbeat_people", "online"] == 1
     assert found["fieldbeat_people", "away"] == 1
+    assert found["fieldbeat_leases", "held"] == 2
     assert found["fieldbeat_outbox_events", ""] == 2
     assert found["fieldbeat_outbox_age_seconds", ""] > 80
     assert found["fieldbeat_info", "1.2.3"] == 1
 
 
-def test_reasons_are_labels_where_the_pipe_tells_them(web: Lab) -> None:
-    web.metrics.count("rejected", 2, "not JSON")
-    assert samples(web)["fieldbeat_messages_rejected_total", "not JSON"] == 2
+def test_refusals_are_counted_by_class_and_every_class_is_there_from_the_start(web: Lab) -> None:
+    web.metrics.count("rejected", 2, Refusal.NOT_JSON)
+    found = samples(web)
+    by_class = {label: value for (name, label), value in found.items() if name == "fieldbeat_messages_rejected_total"}
+    assert by_class == {str(refusal): 2.0 * (refusal is Refusal.NOT_JSON) for refusal in Refusal}
+
+
+def test_a_database_that_only_reads_is_not_ready_where_the_ingest_runs(web: Lab) -> None:
+    web.metrics.gauge("store_failing", 1)
+    answer = web.get("/readyz", "")
+    assert (answer.status_code, answer.json()["database"]) == (503, "the database cannot be written")
+
+
+def test_a_process_without_a_page_tells_of_itself_alone(web: Lab) -> None:
+    server = Server(create_instruments(web.parts), "127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, name="instruments under test")
+    thread.start()
+    try:
+        with httpx.Client(base_url=server.url) as client:
+            text = client.get("/metrics").text
+            assert "fieldbeat_messages_received_total" in text
+            assert "fieldbeat_people" not in text
+            assert client.get("/readyz").status_code == 200
+            assert client.get("/").status_code == client.get("/api/companies/acme/users").status_code == 404
+    finally:
+        server.stop()
+        thread.join(10)
 
 
 def test_requests_are_counted_by_route_and_never_by_path(web: Lab) -> None:
