@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sqlalchemy import Engine, text
 
@@ -15,7 +17,7 @@ def test_renewing_a_lease_touches_no_index(engine: Engine) -> None:
     store = listening_store(engine)
     for turn in range(1 + RENEWALS):
         now = at(turn * 60)
-        said = {
+        said: dict[str, Any] = {
             "session": SESSIONS[0],
             "seq": turn,
             "at": now,
