@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from models import presence, queries
+from models import people, presence, queries
 from models.census import LeaseState, leases_by_state
 from models.facts import Reason
 from models.presence import Terms
@@ -60,10 +60,10 @@ def counts(engine: Engine, now: datetime, terms: Terms) -> dict[LeaseState, int]
 def by_rule(engine: Engine, now: datetime, terms: Terms) -> Counter[LeaseState]:
     """Return what `models.presence` says of each device's newest session."""
     with engine.connect() as connection:
-        loaded = queries.load_people(connection, queries.all_users(connection, 0, 100))
+        members = people.numbered(connection, queries.all_users(connection, 0, 100))
     found: Counter[LeaseState] = Counter()
-    for person in loaded.people.values():
-        for session in person.sessions.values():
+    for member in members:
+        for session in member.person.sessions.values():
             lease = presence.lease(session, terms)
             assert lease is not None
             if lease.end <= now:
