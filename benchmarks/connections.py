@@ -30,7 +30,7 @@ COMPANY = "acme"
 AT_ONCE = 100
 """So many wait for their CONNACK at the same time, as many as Mosquitto's queue of new connections holds."""
 _PORTS_OF_AN_ADDRESS = 10_000
-_SPARE_FILES = 100
+_SPARE_FILES = 50
 _ACCEPTED, _PONG = b"\x20\x02\x00\x00", b"\xd0\x00"
 
 

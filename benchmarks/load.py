@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import inf
 
 PUBLISH_QOS1, CONNECT, DISCONNECT = 0x32, 0x10, b"\xe0\x00"
 COMPANIES = 10
@@ -124,33 +125,26 @@ class Flow:
         return {user: count for lane in self._lanes for user, count in lane.per_user()}
 
     def publish(
-        self,
-        messages: int | None = None,
-        *,
-        seconds: float | None = None,
-        rate: float | None = None,
-        room: Callable[[], int] | None = None,
+        self, messages: float = inf, *, seconds: float = inf, rate: float = inf, room: Callable[[], int] | None = None
     ) -> float:
         """Publish MESSAGES or for SECONDS, at RATE a second or as fast as acknowledged; return the seconds to the last PUBACK.
 
         ROOM says how many more messages the others can take; without it only the window counts.
         """
-        lanes, began, looked, allowed = self._lanes, time.perf_counter(), 0.0, 0
-        before, each = [lane.sent for lane in lanes], None if messages is None else messages // len(lanes)
-        ceilings = before
+        lanes, share = self._lanes, len(self._lanes)
+        starts, grants = [lane.sent for lane in lanes], [inf] * share
+        began, looked = time.perf_counter(), -inf
         while True:
-            now = time.perf_counter()
-            over = seconds is not None and now - began >= seconds
-            if room is not None and now - looked >= _LOOK_EVERY_S:
-                looked, allowed = now, max(0, room() // len(lanes))
-                ceilings = [lane.sent + allowed for lane in lanes]
-            due = None if rate is None else int((now - began) * rate / len(lanes)) + 1
-            goals = [min((first + bound for bound in (each, due) if bound is not None), default=None) for first in before]
-            for lane, goal, ceiling in zip(lanes, goals, ceilings, strict=True):
-                bounds = [lane.acked + self._window, *([] if goal is None else [goal]), *([] if room is None else [ceiling])]
-                if not over and (count := min(bounds) - lane.sent) > 0:
-                    lane.send(count)
-            over = over or (each is not None and self.sent - sum(before) >= each * len(lanes))
+            elapsed = time.perf_counter() - began + _TICK_S
+            if room is not None and elapsed - looked >= _LOOK_EVERY_S:
+                looked, each = elapsed, max(0, room()) / share
+                grants = [lane.sent + each for lane in lanes]
+            due, over = min(messages, elapsed * rate) / share, elapsed >= seconds
+            for lane, start, grant in zip(lanes, starts, grants, strict=True):
+                goal = int(min(start + due, grant, lane.acked + self._window))
+                if goal > lane.sent and not over:
+                    lane.send(goal - lane.sent)
+            over = over or all(lane.sent - start > messages / share - 1 for lane, start in zip(lanes, starts, strict=True))
             if over and all(lane.acked == lane.sent for lane in lanes):
                 return time.perf_counter() - began
             time.sleep(_TICK_S)
@@ -175,7 +169,7 @@ class Load:
     users: int = 20_000
     window: int = 20
 
-    def publish(self, messages: int, rate: float | None = None) -> float:
+    def publish(self, messages: int, rate: float = inf) -> float:
         """Publish MESSAGES, RATE a second or as fast as they are acknowledged; return the seconds to the last PUBACK."""
         with self.opened() as flow:
             return flow.publish(messages, rate=rate)
