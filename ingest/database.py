@@ -68,6 +68,8 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _postgresql(url: URL) -> Engine:
+    # It warns of pipelines that broke with their connection; whoever used them gets the error, and tells it once.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     try:
         # In another zone the server would answer with times outside the years 1 to 9999, which Python cannot hold.
         options = {"connect_timeout": 10, "options": "-c timezone=UTC"}

@@ -76,8 +76,8 @@ class Dialect:
     def _meaning(self, error: Exception) -> StoreFailed | StoreRefused:
         """Return what an ERROR of the driver means: that the data is refused, or that now is not the time."""
         if isinstance(error, self._driver.IntegrityError | self._driver.DataError):
-            return StoreRefused(f"the database refuses the batch: {error}")
-        return StoreFailed(f"the database cannot be written: {error}")
+            return StoreRefused(f"the database refuses the batch: {_reason(error)}")
+        return StoreFailed(f"the database cannot be written: {_reason(error)}")
 
     @contextmanager
     def _writer(self) -> Iterator[Connection]:
@@ -102,4 +102,9 @@ class Dialect:
             with self._engine.connect() as connection:
                 yield connection
         except DBAPIError as error:
-            raise StoreFailed(f"the database cannot be read: {error.orig}") from error
+            raise StoreFailed(f"the database cannot be read: {_reason(error.orig)}") from error
+
+
+def _reason(error: BaseException | None) -> str:
+    """Return the driver's words in one line; what follows the first tells of rows, and those are for nobody's log."""
+    return str(error).partition("\n")[0]

@@ -13,6 +13,7 @@ import msgspec
 
 from broker.link import Confirmation, Link, Spell
 from ingest.store import Store
+from ingest.trouble import Trouble
 from models import topics
 from models.errors import LinkLost, StoreFailed
 from models.topics import Address, Channel
@@ -52,6 +53,7 @@ class Outbox:
         self._lock = threading.Lock()
         # A job may relay while `run` does: the second waits, or everything would be said twice.
         self._relaying = threading.Lock()
+        self._trouble = Trouble(log, "announcing", "relay_paused")
         self._moved: dict[int, float] = {}
         self._queue: list[tuple[float, int]] = []
         self._published: dict[int, float] = {}
@@ -93,10 +95,12 @@ class Outbox:
         """Announce all that is due; return whether nothing was left over."""
         try:
             with self._relaying:
-                return self._relay()
+                done = self._relay()
         except (LinkLost, StoreFailed) as error:
-            log.warning("%s; announcing again soon", error, extra={"action": "relay_paused"})
+            self._trouble.met(str(error))
             return False
+        self._trouble.over()
+        return done
 
     def _relay(self) -> bool:
         spell = self._link.spell

@@ -14,6 +14,7 @@ from ingest.decode import Rejected, decode
 from ingest.metrics import Metrics
 from ingest.outbox import Outbox
 from ingest.store import Store, Written
+from ingest.trouble import Trouble
 from models.errors import Refusal, StoreFailed, StoreRefused
 from models.topics import INGEST_FILTERS
 
@@ -36,6 +37,7 @@ class Worker:
         self._metrics = metrics
         self._clock = clock
         self._stop = threading.Event()
+        self._trouble = Trouble(log, "store", "store_failed")
         self._listened = datetime.min.replace(tzinfo=clock().tzinfo)
 
     def run(self) -> None:
@@ -62,7 +64,7 @@ class Worker:
             try:
                 written = self._store.write([outcome for _, outcome in items], self._clock())
             except StoreFailed as error:
-                log.error("%s; trying again", error, extra={"action": "store_failed"})
+                self._trouble.met(f"{error}; trying again until it works")
                 self._metrics.gauge("store_failing", 1)
                 self._stop.wait(delay_s)
                 delay_s = min(delay_s * 2, _LONGEST_RETRY_S)
@@ -70,6 +72,7 @@ class Worker:
                 self._part_with(items, error)
                 return
             else:
+                self._trouble.over()
                 self._acknowledge(items, written)
                 return
 
@@ -115,5 +118,6 @@ class Worker:
         self._listened = now
         try:
             self._store.listen(now)
+            self._trouble.over()
         except StoreFailed as error:
-            log.error("%s", error, extra={"action": "store_failed"})
+            self._trouble.met(str(error))

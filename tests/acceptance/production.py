@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,6 +39,13 @@ class Site:
         self.sql(f"CREATE DATABASE {name}", database="postgres")
         self.name = name
         self.field.settings["FIELDBEAT_DATABASE_URL"] = self.database.url(name)
+
+    def start_ingest(self, *options: str, name: str = "ingest", processes: int = 1) -> subprocess.Popen[bytes]:
+        """Start `fieldbeat ingest` with OPTIONS, and return when all of its PROCESSES have subscribed."""
+        before = self.tap.subscribed
+        process = self.field.start("ingest", *options, name=name)
+        until(lambda: self.tap.subscribed >= before + processes, "the ingest subscribes", 30)
+        return process
 
     def sql(self, statement: str, database: str = "") -> list[tuple[Any, ...]]:
         """Run one statement as the superuser and return its rows."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from tests.integration.raw_mqtt import Packet, split
 
-_PUBLISH, _PUBACK = 3, 4
+_PUBLISH, _PUBACK, _SUBACK = 3, 4, 9
 
 Told = tuple[str, bytes]
 """A topic and a payload."""
@@ -25,7 +25,8 @@ class Tap:
         self.port: int = self._server.getsockname()[1]
         self.acknowledged: set[Told] = set()
         """What was acknowledged with PUBACK."""
-        self.delivered = 0
+        self.subscribed = 0
+        """How many times the broker has confirmed a subscription."""
         self._sockets: set[socket.socket] = set()
         self._acceptor = threading.Thread(target=self._accept, name="tap")
         self._acceptor.start()
@@ -86,13 +87,14 @@ class Tap:
                 each.shutdown(socket.SHUT_RDWR)
 
     def _note_delivery(self, packet: Packet, in_flight: dict[bytes, Told]) -> None:
+        if packet.kind == _SUBACK:
+            self.subscribed += 1
         if packet.kind != _PUBLISH or not packet.header & 2:
             return
         end = 2 + int.from_bytes(packet.body[:2], "big")
         # MQTT 5: after the packet id come the properties, whose length is below 128 here [MQTT5-3.3.2.3].
         start = end + 3 + packet.body[end + 2]
         in_flight[packet.body[end : end + 2]] = packet.body[2:end].decode(), packet.body[start:]
-        self.delivered += 1
 
     def _note_acknowledgement(self, packet: Packet, in_flight: dict[bytes, Told]) -> None:
         if packet.kind == _PUBACK and packet.body[:2] in in_flight:
