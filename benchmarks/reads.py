@@ -30,6 +30,8 @@ from tests.servers import postgresql
 
 REPEATS = 40
 PAGE = 1000
+BATCH = 500
+"""So many people, or messages that may be copies, the store asks for at once."""
 SERVER = (
     "shared_buffers = 2GB", "work_mem = 64MB", "maintenance_work_mem = 256MB", "max_wal_size = 8GB", "wal_level = minimal",
     "max_wal_senders = 0", "effective_cache_size = 12GB", "random_page_cost = 1.1", "max_locks_per_transaction = 512",
@@ -61,11 +63,11 @@ def reads(fleet: Fleet) -> dict[str, Read]:
         return paging.track_page(connection, user(turn), after=place, limit=PAGE)
 
     def copies(connection: Connection, turn: int) -> object:
-        some = range(turn, turn + queries.SLICE)
+        some = range(turn, turn + BATCH)
         wanted = [(fleet.session_id(fleet.days - 1, one % fleet.users + 1), one % MINUTES) for one in some]
-        return history.copies(connection, wanted)
+        return history.copies(connection, wanted, fleet.last)
 
-    some = [user(turn) for turn in range(queries.SLICE)]
+    some = [user(turn) for turn in range(BATCH)]
     return {
         "roster, a page of 1,000": lambda c, _: queries.roster(c, COMPANY_NAME, now, terms, limit=PAGE),
         "members, 500 to write": lambda c, _: people.numbered(c, some, lock=c.dialect.name != "sqlite"),
