@@ -24,6 +24,7 @@ from benchmarks.plans import plan_of
 from ingest import history
 from ingest.database import open_engine, upgrade
 from ingest.partitions import Partitions
+from ingest.prune import prune
 from models import paging, people, queries
 from models.presence import Terms
 from tests.servers import postgresql
@@ -178,7 +179,15 @@ def run(engine: Engine, fleet: Fleet, partitions: list[int]) -> dict[str, Any]:
     for wanted in partitions:
         more_partitions(engine, fleet, wanted)
         found["partitions"][wanted] = {name: measure(engine, read) for name, read in over_time.items()}
+    found["retention"] = retain(engine, fleet)
     return found
+
+
+def retain(engine: Engine, fleet: Fleet) -> dict[str, Any]:
+    """Remove the fleet's first day, and return the rows by table with the seconds that it took."""
+    began = time.perf_counter()
+    gone = prune(engine, fleet.last - timedelta(days=fleet.days - 2))
+    return {"seconds": round(time.perf_counter() - began, 2), **gone}
 
 
 @contextmanager
@@ -218,6 +227,7 @@ def main() -> None:
     sizes = found["bytes_a_heartbeat"]
     print(f"{machine()}\n{found['rows']:,} rows of {found['users']:,} users on {found['days']} days, {chosen.database}")
     print(f"{sizes['total']} bytes a heartbeat, {sizes['indexes']} of them in indexes beside the rows")
+    print(f"a day's retention: {found['retention']}")
     show(found["reads"])
     for count, figures in found["partitions"].items():
         print(f"\nwith {count} partitions")
