@@ -131,6 +131,7 @@ POINT = _object(
                 "speed": nullable(_number(0)),
                 "heading": nullable(_number(0)),
                 "battery": nullable(_number(0, 100)),
+                "flags": {"type": "array", "items": {"enum": ["unstamped", "future", "old"]}},
             }
         ),
     }

@@ -11,12 +11,12 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 from sqlalchemy import RowMapping
 
+from models.geojson import feature, simplified
 from models.paging import TrackPlace, track_page
 from models.schemas import TRACK
 from web.answers import described
 from web.auth import TheCompany, TheParts, TheUser
 from web.cursors import MOST, Cursor, Since, Until, decode, encode, in_utc, span
-from web.geojson import feature, simplified
 from web.parts import Look, Parts
 from web.people import user_id
 

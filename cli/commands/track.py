@@ -17,9 +17,10 @@ from cli.options import AnyDevice, Company, From, Until, User, span
 from cli.output import Column, Progress
 from cli.quantities import time_text
 from cli.reading import Reading, reading
-from cli.tracks import Point, csv_lines, geojson_lines, gpx_lines, ndjson_lines
+from cli.tracks import Row, csv_lines, geojson_lines, gpx_lines, ndjson_lines
 from models import queries
 from models.errors import BadSetting
+from models.geojson import flags
 
 _PROGRESS_EVERY = 1000
 
@@ -97,14 +98,13 @@ class Asked:
     since: datetime | None
     until: datetime | None
 
-    def points(self, device: str | None = None) -> Iterator[Point]:
+    def points(self, device: str | None = None) -> Iterator[Row]:
         """Yield the positions, of DEVICE or of those that were asked for; they stream from the database."""
-        rows = queries.track(
+        return queries.track(
             self.look.connection, self.user_id, device=device or self.device, since=self.since, until=self.until
         )
-        return map(Point.of, rows)
 
-    def by_device(self) -> Iterator[tuple[str, Iterator[Point]]]:
+    def by_device(self) -> Iterator[tuple[str, Iterator[Row]]]:
         """Yield each device with its positions."""
         known = (one.device for one in self.look.state(self.user_id).devices)
         for device in known if self.device is None else (self.device,):
@@ -131,7 +131,7 @@ def _lines(style: Format, asked: Asked, tell: Progress) -> Iterator[str]:
             return geojson_lines(_counted(asked.points(), "", tell))
 
 
-def _counted(points: Iterable[Point], step: str, tell: Progress) -> Iterator[Point]:
+def _counted(points: Iterable[Row], step: str, tell: Progress) -> Iterator[Row]:
     for count, point in enumerate(points, 1):
         if count % _PROGRESS_EVERY == 0:
             tell(step, count)
@@ -153,14 +153,14 @@ def _write(file: Path | None, lines: Iterable[str]) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _row(point: Point) -> tuple[str, ...]:
-    numbers = point.accuracy, point.altitude, point.speed, point.heading, point.battery
+def _row(row: Row) -> tuple[str, ...]:
+    numbers = (row[name] for name in ("accuracy", "altitude", "speed", "heading", "battery"))
     return (
-        time_text(point.at),
-        time_text(point.received),
-        point.device,
-        f"{point.latitude:.5f}",
-        f"{point.longitude:.5f}",
+        time_text(row["at"]),
+        time_text(row["received_at"]),
+        row["device"],
+        f"{row['latitude']:.5f}",
+        f"{row['longitude']:.5f}",
         *("" if value is None else f"{value:.1f}".removesuffix(".0") for value in numbers),
-        " ".join(point.flags),
+        " ".join(flags(row["at"], row["received_at"])),
     )

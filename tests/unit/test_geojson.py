@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from web.geojson import feature, simplified
+from models.geojson import feature, simplified
 
 START = datetime(2026, 11, 22, 10, tzinfo=UTC)
 

@@ -1,15 +1,21 @@
-"""Positions as GeoJSON points, and fewer of them where fewer show the same line."""
+"""Positions as GeoJSON points [RFC 7946], and fewer of them where fewer show the same line. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from models.events import number, rfc3339
+from models.facts import CLOCK_SKEW
 
 Row = TypeVar("Row", bound=Mapping[Any, Any])
 
+LATE = timedelta(days=1)
+"""A position that arrives this long after its time is flagged as old."""
+
+_MEASURED = ("accuracy", "altitude", "speed", "heading", "battery")
 _METRES_PER_DEGREE = 111_320.0
 
 
@@ -17,13 +23,28 @@ def feature(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return the position in ROW of the history as a GeoJSON point; longitude comes first [RFC 7946 section 3.1.1]."""
     altitude = row["altitude"]
     place = [row["longitude"], row["latitude"], *(() if altitude is None else (altitude,))]
-    properties = {
+    return {"type": "Feature", "geometry": {"type": "Point", "coordinates": place}, "properties": properties(row)}
+
+
+def properties(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return everything but the position in ROW, as JSON: m, m/s, degrees, percent."""
+    at, received = row["at"], row["received_at"]
+    return {
         "device": row["device"],
-        "at": rfc3339(row["at"]),
-        "received": rfc3339(row["received_at"]),
-        **{name: number(row[name]) for name in ("accuracy", "altitude", "speed", "heading", "battery")},
+        "at": rfc3339(at),
+        "received": rfc3339(received),
+        **{name: number(row[name]) for name in _MEASURED},
+        "flags": list(flags(at, received)),
     }
-    return {"type": "Feature", "geometry": {"type": "Point", "coordinates": place}, "properties": properties}
+
+
+def flags(at: datetime, received: datetime) -> tuple[str, ...]:
+    """Return what is odd about the time AT of a position that was RECEIVED then."""
+    if at == received:
+        return ("unstamped",)
+    if at > received + CLOCK_SKEW:
+        return ("future",)
+    return ("old",) if at < received - LATE else ()
 
 
 def simplified(rows: Sequence[Row], tolerance_m: float) -> list[Row]:
