@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
-from msgspec import Struct
-from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select
 
 from models import people, presence
@@ -33,7 +31,7 @@ from models.tables import (
 )
 from models.topics import Channel
 
-_STREAMED = {"yield_per": 1000}
+STREAMED = {"yield_per": 1000}
 
 
 COMPANY, USER, DEVICE, SESSION = table(Company), table(User), table(Device), table(DeviceSession)
@@ -166,53 +164,7 @@ def track(
         rows = rows.where(HISTORY.c.at >= since)
     if until is not None:
         rows = rows.where(HISTORY.c.at < until)
-    yield from connection.execute(rows, execution_options=_STREAMED).mappings()
-
-
-class Interval(Struct, frozen=True, gc=False):
-    """A stretch of one activity; it has no end while it goes on."""
-
-    user: str
-    project: str
-    task: str | None
-    start: datetime
-    end: datetime | None
-
-
-def activities(
-    connection: Connection, company: str, user: str | None, since: datetime | None, until: datetime | None
-) -> Iterator[Interval]:
-    """Yield the activities that overlap the time from SINCE to UNTIL, by user and time."""
-    rows = (
-        select(USER.c.name.label("user"), ACTIVITY.c.at, ACTIVITY.c.project, ACTIVITY.c.task)
-        .join_from(ACTIVITY, USER, ACTIVITY.c.user_id == USER.c.id)
-        .join(COMPANY)
-        .where(COMPANY.c.name == company)
-        .order_by(USER.c.name, ACTIVITY.c.at, ACTIVITY.c.received_at, ACTIVITY.c.digest)
-    )
-    if user is not None:
-        rows = rows.where(USER.c.name == user)
-    if until is not None:
-        rows = rows.where(ACTIVITY.c.at < until)
-    for interval in _intervals(connection.execute(rows, execution_options=_STREAMED).mappings()):
-        if since is None or interval.end is None or interval.end > since:
-            yield interval
-
-
-def _intervals(rows: Iterable[RowMapping]) -> Iterator[Interval]:
-    """Yield the stretches that statements of what each user works on make."""
-    open_: Interval | None = None
-    for row in rows:
-        if open_ is not None and open_.user == row["user"]:
-            if (open_.project, open_.task) == (row["project"], row["task"]):
-                continue
-            yield replace(open_, end=row["at"])
-        elif open_ is not None:
-            yield open_
-        project = row["project"]
-        open_ = None if project is None else Interval(row["user"], project, row["task"], row["at"], None)
-    if open_ is not None:
-        yield open_
+    yield from connection.execute(rows, execution_options=STREAMED).mappings()
 
 
 def of_company(company: str, user: str | None) -> list[ColumnElement[bool]]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from models import queries
 from models.events import State, rfc3339
-from models.queries import Interval
 from models.schemas import INTERVAL, STATE
+from models.worklog import Interval, Place, activity_page
 from web.answers import described, json_answer, listed
 from web.auth import TheCompany, TheParts, TheUser, not_found
 from web.cursors import MOST, Cursor, Limit, Since, Until, decode, in_utc, listing, span
@@ -65,15 +64,17 @@ def activity(
     cursor: Cursor = None,
 ) -> Response:
     start, end = span(since, until)
-    after = None if cursor is None else in_utc("cursor", decode(cursor, datetime))
+    after = None if cursor is None else _place(cursor)
     with parts.looking() as look:
-        user_id(look, company, user)
-        intervals = queries.activities(look.connection, company, user, start, end)
-        wanted = (one for one in intervals if after is None or one.start > after)
-        found = list(islice(wanted, limit + 1))
-    page = found[:limit]
-    following = page[-1].start if len(found) > limit else None
-    return json_answer(request, listing([_interval(one, look.now) for one in page], following))
+        found = user_id(look, company, user), user
+        page = activity_page(look.connection, found, after=after, limit=limit, since=start, until=end)
+    return json_answer(request, listing([_interval(one, look.now) for one in page.intervals], page.following))
+
+
+def _place(cursor: str) -> Place:
+    place = decode(cursor, Place)
+    at, received, start = (in_utc("cursor", time) for time in (place.at, place.received, place.start))
+    return Place(at, received, place.digest, start)
 
 
 def _interval(interval: Interval, now: datetime) -> dict[str, Any]:

@@ -10,9 +10,8 @@ from cli.options import AnyUser, AsJson, Company, From, Until, span
 from cli.output import Column
 from cli.quantities import duration_text, time_text
 from cli.reading import reading
-from models import queries
 from models.events import rfc3339
-from models.queries import Interval
+from models.worklog import Interval, activities
 
 _COLUMNS = (
     Column("user"),
@@ -32,7 +31,7 @@ def activity(
     with reading(chosen) as look:
         start, end = span(since, until, look.now)
         look.check(company, user)
-        intervals = list(queries.activities(look.connection, company, user, start, end))
+        intervals = list(activities(look.connection, company, user, start, end))
     if as_json:
         output.out_json([_json(one, look.now) for one in intervals])
     else:
