@@ -27,6 +27,7 @@ from ingest.partitions import Partitions
 from ingest.prune import prune
 from models import paging, people, queries
 from models.presence import Terms
+from models.worklog import activities
 from tests.servers import postgresql
 
 REPEATS = 40
@@ -79,7 +80,7 @@ def reads(fleet: Fleet) -> dict[str, Read]:
         "track_page, from the middle on": following_page,
         "recent_messages, 20": lambda c, turn: queries.recent_messages(c, user(turn), 20),
         "activities of a user, a day": lambda c, turn: list(
-            queries.activities(c, COMPANY_NAME, f"u{user(turn):06d}", now - day, now)
+            activities(c, COMPANY_NAME, f"u{user(turn):06d}", now - day, now)
         ),
         "events, newest 100": lambda c, _: queries.events(c, COMPANY_NAME, limit=100, newest=True),
         "events of a user, newest 100": lambda c, turn: queries.events(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from models.facts import Fix, Reason, Status
+from models.facts import Fix, Reason, Stamp, Status
 from models.payloads import OWN_SOURCE
 from models.topics import Channel
 
@@ -17,6 +17,10 @@ from models.topics import Channel
 def rfc3339(time: datetime | None) -> str | None:
     """Return the aware UTC TIME as `2026-11-22T10:00:00.000Z`."""
     return None if time is None else time.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def number(value: float | None) -> float | int | None:
@@ -118,6 +122,18 @@ class DeviceState(Struct, frozen=True, gc=False):
     last_seen: datetime | None
     battery: float | None
 
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> DeviceState:
+        return cls(said["device"], Status(said["status"]), _time(said["lastSeenAt"]), said["battery"])
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "device": self.device,
+            "status": str(self.status),
+            "lastSeenAt": rfc3339(self.last_seen),
+            "battery": number(self.battery),
+        }
+
 
 class State(Struct, frozen=True, gc=False):
     """The merged state of one user, true at the moment it was made."""
@@ -135,6 +151,29 @@ class State(Struct, frozen=True, gc=False):
     message: str | None
     message_updated: datetime | None
     devices: Sequence[DeviceState]
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> State:
+        """Return the state that `to_json` made SAID of; a fix comes back without the `seq` of its message."""
+        at = _time(said["lastFixAt"])
+        fix = None
+        if at is not None:
+            fix = Fix(Stamp(at), said["lastLatitude"], said["lastLongitude"], said["lastAccuracy"])
+        return cls(
+            company=said["companyId"],
+            user=said["userId"],
+            rev=said["rev"],
+            status=Status(said["status"]),
+            reason=said["reason"] and Reason(said["reason"]),
+            since=_time(said["since"]),
+            last_seen=_time(said["lastSeenAt"]),
+            fix=fix,
+            project=said["currentProjectId"],
+            task=said["currentTaskId"],
+            message=said["statusMessage"],
+            message_updated=_time(said["statusUpdatedAt"]),
+            devices=[DeviceState.of(device) for device in said["devices"]],
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that the `state` channel, `who --json` and the read API show."""
@@ -156,13 +195,5 @@ class State(Struct, frozen=True, gc=False):
             "currentTaskId": self.task,
             "statusMessage": self.message,
             "statusUpdatedAt": rfc3339(self.message_updated),
-            "devices": [
-                {
-                    "device": device.device,
-                    "status": str(device.status),
-                    "lastSeenAt": rfc3339(device.last_seen),
-                    "battery": number(device.battery),
-                }
-                for device in self.devices
-            ],
+            "devices": [device.to_json() for device in self.devices],
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select
@@ -33,6 +34,8 @@ from models.topics import Channel
 
 STREAMED = {"yield_per": 1000}
 
+_MOST_SESSIONS = 20
+"""Of how many of a user's devices the present sessions are looked into for recent messages."""
 
 COMPANY, USER, DEVICE, SESSION = table(Company), table(User), table(Device), table(DeviceSession)
 PRESENCE, HISTORY, ACTIVITY, STATUS = table(PresenceRow), table(HistoryRow), table(ActivityRow), table(StatusRow)
@@ -123,21 +126,39 @@ def unconfirmed_events(connection: Connection, before: datetime | None, limit: i
 
 def user_sessions(connection: Connection, user_id: int, limit: int = 50) -> list[Session]:
     """Return the user's sessions, newest first."""
-    rows = _SESSION_AND_DEVICE.where(SESSION.c.user_id == user_id).order_by(SESSION.c.first_at.desc()).limit(limit)
+    # Found by their devices: no index holds all sessions of a user.
+    rows = _SESSION_AND_DEVICE.where(DEVICE.c.user_id == user_id).order_by(SESSION.c.first_at.desc()).limit(limit)
     return [session_of(row, row["device"]) for row in connection.execute(rows).mappings()]
 
 
+_MESSAGE = (
+    select(HISTORY, SESSION.c.token, DEVICE.c.name.label("device"))
+    .join_from(HISTORY, SESSION, HISTORY.c.session_id == SESSION.c.id)
+    .join(DEVICE, SESSION.c.device_id == DEVICE.c.id)
+)
+
+
 def recent_messages(connection: Connection, user_id: int, limit: int) -> list[RowMapping]:
-    """Return the messages of the user that were received last, newest first, each with its device and session."""
-    rows = (
-        select(HISTORY, SESSION.c.token, DEVICE.c.name.label("device"))
-        .join_from(HISTORY, SESSION, HISTORY.c.session_id == SESSION.c.id)
-        .join(DEVICE, SESSION.c.device_id == DEVICE.c.id)
-        .where(HISTORY.c.user_id == user_id)
-        .order_by(HISTORY.c.at.desc())
-        .limit(limit)
-    )
-    return list(connection.execute(rows).mappings())
+    """Return the messages of the user that were received last, newest first, each with its device and session.
+
+    No index has a user's messages by receipt. Those that were received last are among the newest by their own time, the newest by
+    `seq` of each device's present session, and those that its lease hangs on; of a device with an old clock and no `seq` the rest
+    may be missing.
+    """
+    found = list(connection.execute(_newest(_MESSAGE.where(HISTORY.c.user_id == user_id), HISTORY.c.at, limit)).mappings())
+    present = SESSION.c.user_id == user_id, SESSION.c.superseded_at.is_(None)
+    newest = select(SESSION).where(*present).order_by(SESSION.c.first_at.desc()).limit(_MOST_SESSIONS)
+    for session in connection.execute(newest).mappings().all():
+        own = _MESSAGE.where(HISTORY.c.session_id == session["id"], HISTORY.c.received_at >= session["first_at"])
+        found += connection.execute(_newest(own.where(HISTORY.c.message >= 0), HISTORY.c.message, limit)).mappings()
+        decisive = [time for name in ("heard_at", "lost_at", "left_at") if (time := session[name]) is not None]
+        found += connection.execute(own.where(HISTORY.c.received_at.in_(decisive)).limit(limit)).mappings()
+    different = {(row["session_id"], row["message"]): row for row in found}
+    return sorted(different.values(), key=itemgetter("received_at"), reverse=True)[:limit]
+
+
+def _newest(rows: Select[Any], by: ColumnElement[Any], limit: int) -> Select[Any]:
+    return rows.order_by(by.desc()).limit(limit)
 
 
 def track(

@@ -10,31 +10,18 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from broker.link import Delivery, Link
-from cli import output, wiring
+from cli import output, roster, wiring
 from cli.fleet.interrupt import stop_on_signals
 from cli.options import AsJson, Company
-from cli.output import Column
-from cli.quantities import age_text, parse_time
 from cli.settings import load
-from cli.wording import activity_text
 from models.errors import BadSetting
+from models.events import State
+from models.facts import Status
 from models.topics import ROOT, SERVICE, Channel
 
-_COLUMNS = (
-    Column("user"),
-    Column("status", coloured=True),
-    Column("for", right=True),
-    Column("last seen", right=True),
-    Column("position"),
-    Column("activity"),
-    Column("message"),
-)
 _DRAW_EVERY_S = 0.5
-_URGENCY = {"stale_session": 0, "connection_lost": 1, "token_revoked": 2}
-_AWAY, _ONLINE, _SIGNED_OFF = 3, 4, 5
 
 
 def watch(company: Company, as_json: AsJson = False) -> None:
@@ -78,7 +65,7 @@ def _print(heard: Iterator[Delivery | None]) -> None:
 class Board:
     """What the broker has told so far: the states by user, and whether the service runs."""
 
-    states: dict[str, dict[str, Any]] = field(default_factory=dict)
+    states: dict[str, State] = field(default_factory=dict)
     serving: bool | None = None
 
     def take(self, delivery: Delivery) -> None:
@@ -90,15 +77,15 @@ class Board:
         if said is None:
             self.states.pop(user, None)
         else:
-            self.states[user] = said
+            self.states[user] = State.of(said)
 
     def rows(self, now: datetime) -> list[tuple[str, ...]]:
         """Return a row for everybody, the most urgent first."""
-        return [_row(state, now) for state in sorted(self.states.values(), key=_urgency)]
+        return [roster.row(state, now) for state in sorted(self.states.values(), key=roster.urgency)]
 
     def caption(self, company: str, *, connected: bool) -> str:
         """Return how many there are, and whether what is shown is true."""
-        online = sum(state["status"] != "offline" for state in self.states.values())
+        online = sum(state.status is not Status.OFFLINE for state in self.states.values())
         counts = f"{company}: {online} of {len(self.states)} online"
         if not connected:
             return f"{counts}   no connection to the broker: this is how it was"
@@ -108,7 +95,7 @@ class Board:
 def _draw(link: Link, company: str, heard: Iterator[Delivery | None]) -> None:
     board = Board()
     drawn_s = 0.0
-    with output.live(_COLUMNS) as show:
+    with output.live(roster.COLUMNS) as show:
         for delivery in heard:
             if delivery is not None:
                 board.take(delivery)
@@ -116,26 +103,3 @@ def _draw(link: Link, company: str, heard: Iterator[Delivery | None]) -> None:
             if time.monotonic() - drawn_s >= _DRAW_EVERY_S:
                 show(board.rows(wiring.now()), board.caption(company, connected=link.spell is not None))
                 drawn_s = time.monotonic()
-
-
-def _urgency(state: dict[str, Any]) -> tuple[int, str, str]:
-    status, reason = state["status"], state["reason"]
-    rank = {"away": _AWAY, "online": _ONLINE}.get(status, _URGENCY.get(reason, _SIGNED_OFF))
-    return rank, state["lastSeenAt"] or "", state["userId"]
-
-
-def _row(state: dict[str, Any], now: datetime) -> tuple[str, ...]:
-    latitude, longitude = state["lastLatitude"], state["lastLongitude"]
-    return (
-        state["userId"],
-        f"{state['status']} ({state['reason']})" if state["reason"] else state["status"],
-        age_text(_time(state["since"], now), now),
-        age_text(_time(state["lastSeenAt"], now), now),
-        "" if latitude is None else f"{latitude:.5f}, {longitude:.5f}",
-        activity_text(state["currentProjectId"], state["currentTaskId"]),
-        state["statusMessage"] or "",
-    )
-
-
-def _time(text: str | None, now: datetime) -> datetime | None:
-    return None if text is None else parse_time(text, now)

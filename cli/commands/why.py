@@ -15,11 +15,11 @@ from cli.options import AsJson, Company, User
 from cli.output import Column
 from cli.quantities import age_text, time_text
 from cli.reading import reading
-from cli.tracks import flags
 from cli.wording import position_text, standing_text
 from models import people, queries
 from models.events import State, rfc3339
 from models.facts import Session
+from models.geojson import flags
 
 _KINDS = "heartbeat", "will", "sign-off"
 _COLUMNS = (
@@ -44,9 +44,7 @@ def why(
         user_id = look.user_id(company, user)
         state = look.state(user_id)
         sessions = queries.user_sessions(look.connection, user_id)
-        messages = sorted(
-            queries.recent_messages(look.connection, user_id, last), key=lambda row: row["received_at"], reverse=True
-        )
+        messages = queries.recent_messages(look.connection, user_id, last)
         [member] = people.numbered(look.connection, [user_id])
         heard_by = queries.last_listened(look.connection)
     rule = rule_sentence(state, decisive(sessions, look.now, look.terms), look.terms)

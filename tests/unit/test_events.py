@@ -162,6 +162,15 @@ def test_a_state_of_nobody_known_is_null_where_nothing_is_known() -> None:
     )
 
 
+def test_a_state_is_read_back_from_what_was_said_of_it() -> None:
+    devices = DeviceState("tablet-7", Status.ONLINE, WHEN, 80.5), DeviceState("van", Status.OFFLINE, None, None)
+    fix = Fix(Stamp(WHEN), 0.0, 77.5, None)
+    full = State("acme", "alice", 7, Status.AWAY, None, WHEN, WHEN, fix, "p1", None, "Hello", WHEN, devices)
+    empty = State("acme", "bob", 0, Status.OFFLINE, Reason.SIGNED_OFF, None, None, None, None, None, None, None, ())
+    for state in (full, empty):
+        assert State.of(state.to_json()).to_json() == state.to_json()
+
+
 def test_a_place_on_the_equator_is_not_null() -> None:
     shown = State(
         "acme", "alice", 1, Status.ONLINE, None, None, None, Fix(Stamp(WHEN), 0.0, 0.5, 0.0), None, None, None, None, ()
