@@ -126,7 +126,7 @@ def on_postgresql(*lines: str) -> Iterator[tuple[Rig, str]]:
         ingest(on, server.url(), own) as pid,
         _rows(server.url(), "history") as rows,
     ):
-        yield Rig(on, rows, {"ingest": pid, "postgresql": server.process.pid}), server.url()
+        yield Rig(on, rows, {"ingest": pid, "postgresql": server.pid}), server.url()
 
 
 @contextmanager
@@ -148,7 +148,7 @@ def on_sqlite() -> Iterator[Rig]:
 @contextmanager
 def script_on_postgresql() -> Iterator[Rig]:
     with broker() as on, database() as server, _script(on, server.url()) as (pid, rows):
-        yield Rig(on, rows, {"script": pid, "postgresql": server.process.pid})
+        yield Rig(on, rows, {"script": pid, "postgresql": server.pid})
 
 
 @contextmanager
@@ -167,7 +167,7 @@ def bridge() -> Iterator[Rig]:
         with program([python, "-c", mq_bridge.RUN], own, {"ROUTE": route}) as pid:
             on.wait_for_subscriber()
             with _rows(server.url(), mq_bridge.TABLE) as rows:
-                yield Rig(on, rows, {"mq_bridge": pid, "postgresql": server.process.pid})
+                yield Rig(on, rows, {"mq_bridge": pid, "postgresql": server.pid})
 
 
 @contextmanager

@@ -136,6 +136,11 @@ class PostgreSql:
     """Whose process it is, None for our own."""
     process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
     def url(self, database: str = "postgres") -> str:
         return f"postgresql+psycopg://postgres@/{database}?host={self.directory}&port={self.port}"
 
