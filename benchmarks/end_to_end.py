@@ -92,8 +92,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="how long the load lasts, for each part")
     parser.add_argument("--users", type=int, default=2_000)
-    parser.add_argument("--sustained", type=float, metavar="RATE", help="instead: Fieldbeat on PostgreSQL at a fixed rate")
-    parser.add_argument("--scale", action="store_true", help="instead: Fieldbeat on PostgreSQL with 20 to a million users")
+    parser.add_argument(
+        "--sustained", type=float, metavar="RATE", help="instead: Fieldbeat on PostgreSQL at a fixed rate"
+    )
+    parser.add_argument(
+        "--scale", action="store_true", help="instead: Fieldbeat on PostgreSQL with 20 to a million users"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     chosen = parser.parse_args()
     found: Figures = {"machine": machine(), "users": chosen.users, "seconds": chosen.seconds}

@@ -172,7 +172,9 @@ def side_by_side(rate: float, seconds: float, kills: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=float, default=500.0, help="heartbeats a second, each of which changes a user's status")
+    parser.add_argument(
+        "--rate", type=float, default=500.0, help="heartbeats a second, each of which changes a user's status"
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="how long it goes on, with kills and without")
     parser.add_argument("--kills", type=int, default=100, help="processes of devices that are killed")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")

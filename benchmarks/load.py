@@ -70,7 +70,17 @@ class Lane:
             place = (user * 97 + seq) % 1_000_000
             made.append(
                 _PACKET
-                % (user % COMPANIES, user, *divmod(turn % _PACKET_IDS + 1, 256), self.session, user, seq, at, place, place)
+                % (
+                    user % COMPANIES,
+                    user,
+                    *divmod(turn % _PACKET_IDS + 1, 256),
+                    self.session,
+                    user,
+                    seq,
+                    at,
+                    place,
+                    place,
+                )
             )
         self.link.sendall(b"".join(made))
         self.sent += count
@@ -144,7 +154,9 @@ class Flow:
                 goal = int(min(start + due, grant, lane.acked + self._window))
                 if goal > lane.sent and not over:
                     lane.send(goal - lane.sent)
-            over = over or all(lane.sent - start > messages / share - 1 for lane, start in zip(lanes, starts, strict=True))
+            over = over or all(
+                lane.sent - start > messages / share - 1 for lane, start in zip(lanes, starts, strict=True)
+            )
             if over and all(lane.acked == lane.sent for lane in lanes):
                 return time.perf_counter() - began
             time.sleep(_TICK_S)
@@ -177,9 +189,7 @@ class Load:
     @contextmanager
     def opened(self) -> Iterator[Flow]:
         session, clients = session_prefix(datetime.now(UTC)), min(self.clients, self.users)
-        lanes = [
-            Lane(self._connect(number), range(number, self.users, clients), session) for number in range(clients)
-        ]
+        lanes = [Lane(self._connect(number), range(number, self.users, clients), session) for number in range(clients)]
         flow = Flow(lanes, self.window)
         try:
             yield flow

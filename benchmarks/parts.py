@@ -59,7 +59,8 @@ def costs(figures: Mapping[str, Any]) -> str:
     """Return what each process took, in one line."""
     each, memory = figures["cpu_us_per_message"], figures["peak_mib"]
     return " · ".join(
-        f"{name} {spent:.1f} s ({each[name]:.0f} µs each), {memory[name]:.0f} MiB" for name, spent in figures["cpu_s"].items()
+        f"{name} {spent:.1f} s ({each[name]:.0f} µs each), {memory[name]:.0f} MiB"
+        for name, spent in figures["cpu_s"].items()
     )
 
 
@@ -88,7 +89,13 @@ class Rig:
             arrived = wait_for(self.arrivals, before + sent) - before
             seconds = time.perf_counter() - began
         return Part(
-            arrived / seconds, sent, seconds, costs.cpu_s, costs.peak_mib, max(0, sent - arrived), max(0, arrived - sent)
+            arrived / seconds,
+            sent,
+            seconds,
+            costs.cpu_s,
+            costs.peak_mib,
+            max(0, sent - arrived),
+            max(0, arrived - sent),
         )
 
     def run(self, plan: Plan) -> Part:

@@ -47,8 +47,14 @@ def _lags(url: str, began: datetime, seconds: float) -> list[dict[str, float]]:
 
 def show_sustained(found: dict[str, Any]) -> None:
     """Print the figures for people."""
-    print(f"{found['messages']:,} heartbeats at {found['wanted']:,.0f}/s: {found['rate']:,}/s from the first to the last commit")
-    for name, title in (("lag_s", "lag, publication to commit"), ("lag_s_at_start", "first tenth"), ("lag_s_at_end", "last tenth")):
+    print(
+        f"{found['messages']:,} heartbeats at {found['wanted']:,.0f}/s: {found['rate']:,}/s from the first to the last commit"
+    )
+    for name, title in (
+        ("lag_s", "lag, publication to commit"),
+        ("lag_s_at_start", "first tenth"),
+        ("lag_s_at_end", "last tenth"),
+    ):
         lag = found[name]
         print(f"{title:28}p50 {lag['p50']:.3f} s, p99 {lag['p99']:.3f} s, at the most {lag['max']:.3f} s")
     print(f"the lag {'grows' if found['grows'] else 'does not grow'}; {found['lost']} lost, {found['twice']} twice")

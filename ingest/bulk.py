@@ -106,7 +106,7 @@ class _Copy:
 class _Merge:
     def __init__(self, table: Table, columns: Sequence[str], adding: Sequence[str]) -> None:
         key, *changed = columns
-        stage = f"stage_{table.name}"
+        stage = f"stage_{table.name}_{len(columns)}"  # one for each set of columns
         self._copy = _Copy(stage, _columns(table, columns))
         kept = ", ".join(_quoted(columns))
         like = f'SELECT {kept} FROM "{table.name}"'  # noqa: S608 our own names

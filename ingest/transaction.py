@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec.structs import astuple, replace
 from sqlalchemy import Connection, Table
 
 from ingest import history
+from ingest.bulk import Row
 from ingest.decode import Decoded, digest
 from ingest.dialect import Dialect
 from ingest.history import Entry
@@ -22,15 +23,25 @@ from models.payloads import Presence
 from models.people import SESSION, Member
 from models.presence import Person, Terms
 from models.queries import ACTIVITY, EVENT, HISTORY, PRESENCE, STATUS
-from models.rows import PERSON_FACTS, SESSION_FACTS, person_row, session_row
+from models.rows import PERSON_FACTS, RENEWAL_FACTS, SESSION_FACTS, only_renews, person_row, renewal_row, session_row
 from models.succession import UUID7_ENTROPY_BITS, Key, needs_siblings, uuid7
 
 _FILED = ("newest_at", "newest_seq")
 _SESSION = ("id", *_FILED, *SESSION_FACTS)
 _NEW_SESSION = ("user_id", "device_id", *_SESSION, "token")
+_RENEWAL = ("id", *_FILED, *RENEWAL_FACTS)
 _PRESENCE = ("user_id", "rev", *PERSON_FACTS)
 _EVENT = ("company_id", "user_id", "at", "recorded_at", "uuid", "channel", "type", "payload")
 _ALWAYS, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+class _Changed(NamedTuple):
+    """Rows to be written: sessions that are new, changed, or only renewed, and people."""
+
+    new: list[Row]
+    sessions: list[Row]
+    renewals: list[Row]
+    people: list[Row]
 
 
 class Transaction:
@@ -172,39 +183,40 @@ class Transaction:
         self._write_events()
 
     def _write_people(self) -> None:
-        new: list[tuple[Any, ...]] = []
-        changed: list[tuple[Any, ...]] = []
-        presences: list[tuple[Any, ...]] = []
+        changed = _Changed([], [], [], [])
         for member, before in self._before.values():
-            self._collect_sessions(member, before, new, changed)
+            self._collect_sessions(member, before, changed)
             person = member.person
             same = person.announced is before.announced and person.work is before.work and person.text is before.text
             if not same or person.due != before.due or person.rev != before.rev:
-                presences.append((member.user_id, person.rev - before.rev, *person_row(person)))
-        if new:
-            self._dialect.inserting(SESSION, _NEW_SESSION).write(self._connection, new)
-        if changed:
-            self._dialect.updating(SESSION, _SESSION).write(self._connection, changed)
-        if presences:
+                changed.people.append((member.user_id, person.rev - before.rev, *person_row(person)))
+        inserting, updating = self._dialect.inserting, self._dialect.updating
+        for bulk, rows in (
+            (inserting(SESSION, _NEW_SESSION), changed.new),
+            (updating(SESSION, _SESSION), changed.sessions),
+            (updating(SESSION, _RENEWAL), changed.renewals),
             # The outbox counts up `rev` as well, for states that only moved.
-            self._dialect.updating(PRESENCE, _PRESENCE, adding=("rev",)).write(self._connection, presences)
+            (updating(PRESENCE, _PRESENCE, adding=("rev",)), changed.people),
+        ):
+            if rows:
+                bulk.write(self._connection, rows)
 
-    def _collect_sessions(
-        self, member: Member, before: Person, new: list[tuple[Any, ...]], changed: list[tuple[Any, ...]]
-    ) -> None:
-        """Add the rows of the user's sessions that are NEW or CHANGED; those that no longer matter are forgotten."""
+    def _collect_sessions(self, member: Member, before: Person, changed: _Changed) -> None:
+        """Add the rows of the user's sessions that CHANGED; those that no longer matter are forgotten."""
         sessions, over = member.person.sessions, []
         for key, session in sessions.items():
             if session.superseded is not None:
                 over.append(key)
-            filed = member.filed[key]
-            if session is before.sessions.get(key) and filed.row_id not in self._filed:
+            filed, was = member.filed[key], before.sessions.get(key)
+            if session is was and filed.row_id not in self._filed:
                 continue
-            row = (filed.row_id, filed.newest_at, filed.newest_seq, *session_row(session))
+            head = filed.row_id, filed.newest_at, filed.newest_seq
             if filed.row_id in self._new_sessions:
-                new.append((member.user_id, member.devices[key[0]], *row, key[1]))
+                changed.new.append((member.user_id, member.devices[key[0]], *head, *session_row(session), key[1]))
+            elif was is not None and only_renews(session, was):
+                changed.renewals.append((*head, *renewal_row(session)))
             else:
-                changed.append(row)
+                changed.sessions.append((*head, *session_row(session)))
         if over:
             member.person = replace(member.person, sessions={k: s for k, s in sessions.items() if k not in over})
             for key in over:

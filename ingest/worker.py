@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 from broker.link import Link
@@ -43,24 +44,31 @@ class Worker:
     def run(self) -> None:
         """Take, decode, store, acknowledge; what is not stored is not acknowledged and comes again."""
         batch = Batch()
-        for delivery in self._link.deliveries(INGEST_FILTERS, IDLE_S):
-            if self._stop.is_set():
-                return
-            if delivery is not None:
-                batch.add(delivery, decode(delivery))
-            if batch.is_full or delivery is None:
-                self._write(batch.take())
-                self._listen()
+        with ThreadPoolExecutor(1, thread_name_prefix="store") as store:
+            writing = store.submit(self._listen)
+            for delivery in self._link.deliveries(INGEST_FILTERS, IDLE_S):
+                if self._stop.is_set():
+                    break
+                if delivery is not None:
+                    batch.add(delivery, decode(delivery))
+                if batch.is_full or delivery is None:
+                    # One batch is decoded while the one before it is being committed.
+                    writing.result()
+                    writing = store.submit(self._keep, batch.take())
+            writing.result()
 
     def stop(self) -> None:
         """End `run` after the batch at hand."""
         self._stop.set()
 
+    def _keep(self, items: list[Item]) -> None:
+        """Store ITEMS, and the note that somebody is listening."""
+        self._write(items)
+        self._listen()
+
     def _write(self, items: list[Item]) -> None:
-        if not items:
-            return
         delay_s = _FIRST_RETRY_S
-        while not self._stop.is_set():
+        while items and not self._stop.is_set():
             try:
                 written = self._store.write([outcome for _, outcome in items], self._clock())
             except StoreFailed as error:

@@ -145,7 +145,9 @@ def recent_messages(connection: Connection, user_id: int, limit: int) -> list[Ro
     `seq` of each device's present session, and those that its lease hangs on; of a device with an old clock and no `seq` the rest
     may be missing.
     """
-    found = list(connection.execute(_newest(_MESSAGE.where(HISTORY.c.user_id == user_id), HISTORY.c.at, limit)).mappings())
+    found = list(
+        connection.execute(_newest(_MESSAGE.where(HISTORY.c.user_id == user_id), HISTORY.c.at, limit)).mappings()
+    )
     present = SESSION.c.user_id == user_id, SESSION.c.superseded_at.is_(None)
     newest = select(SESSION).where(*present).order_by(SESSION.c.first_at.desc()).limit(_MOST_SESSIONS)
     for session in connection.execute(newest).mappings().all():

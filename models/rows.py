@@ -19,9 +19,13 @@ _devices_to_json = msgspec.json.Encoder()
 _devices_from_json = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 
 
+RENEWAL_FACTS = (
+    "heard_at", "word_at", "word_seq", "battery", "battery_at", "battery_seq",
+    "latitude", "longitude", "accuracy", "fix_at", "fix_seq",
+)  # fmt: skip
+"""The columns of `DeviceSession` in which an everyday heartbeat changes a session."""
 SESSION_FACTS = (
-    "first_at", "heard_at", "lost_at", "left_at", "superseded_at", "lapsed_at", "seen_before", "word_at", "word_seq",
-    "battery", "battery_at", "battery_seq", "latitude", "longitude", "accuracy", "fix_at", "fix_seq", "work_at", "work_seq",
+    "first_at", "lost_at", "left_at", "superseded_at", "lapsed_at", "seen_before", "work_at", "work_seq", *RENEWAL_FACTS,
     "left_reason", "word", "project", "task",
 )  # fmt: skip
 """The columns of `DeviceSession` that hold a session's facts."""
@@ -34,23 +38,46 @@ PERSON_FACTS = (
 _NO_FIX: Final = (None, None, None, None, None)
 
 
+def only_renews(session: Session, was: Session) -> bool:
+    """Whether SESSION differs from what it WAS in `RENEWAL_FACTS` alone."""
+    if session.word is None or was.word is None or session.word.status is not was.word.status:
+        return False
+    return (
+        session.first is was.first
+        and session.work is was.work
+        and session.lapsed is was.lapsed
+        and session.lost is was.lost
+        and session.left is was.left
+        and session.superseded is was.superseded
+        and session.seen_before is was.seen_before
+    )
+
+
+def renewal_row(session: Session) -> tuple[Any, ...]:
+    """Return the values of `RENEWAL_FACTS` that hold SESSION."""
+    word, battery, fix = session.word, session.battery, session.fix
+    return (
+        session.heard,
+        *((None, None) if word is None else (word.stamp.at, word.stamp.seq)),
+        *((None, None, None) if battery is None else (battery.percent, battery.stamp.at, battery.stamp.seq)),
+        *(_NO_FIX if fix is None else (fix.latitude, fix.longitude, fix.accuracy, fix.stamp.at, fix.stamp.seq)),
+    )
+
+
 def session_row(session: Session) -> tuple[Any, ...]:
     """Return the values of `SESSION_FACTS` that hold SESSION."""
-    word, battery, fix, work = session.word, session.battery, session.fix, session.work
+    work = session.work
     return (
         session.first,
-        session.heard,
         session.lost,
         session.left,
         session.superseded,
         session.lapsed,
         session.seen_before,
-        *((None, None) if word is None else (word.stamp.at, word.stamp.seq)),
-        *((None, None, None) if battery is None else (battery.percent, battery.stamp.at, battery.stamp.seq)),
-        *(_NO_FIX if fix is None else (fix.latitude, fix.longitude, fix.accuracy, fix.stamp.at, fix.stamp.seq)),
         *((None, None) if work is None else (work.stamp.at, work.stamp.seq)),
+        *renewal_row(session),
         session.left_reason.value,
-        word and word.status.value,
+        session.word and session.word.status.value,
         work and work.project,
         work and work.task,
     )

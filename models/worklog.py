@@ -82,7 +82,9 @@ class Reader:
 
     def place(self, row: RowMapping) -> Place:
         """Return the place of ROW, which was read last."""
-        return Place(row["at"], row["received_at"], row["digest"], row["at"] if self._open is None else self._open.start)
+        return Place(
+            row["at"], row["received_at"], row["digest"], row["at"] if self._open is None else self._open.start
+        )
 
     def _is_over(self, at: datetime) -> bool:
         return self._until is not None and at >= self._until

@@ -102,7 +102,9 @@ def _pipe(metrics: Metrics) -> Iterator[Metric]:
     for name, (shown_as, meaning) in _COUNTERS.items():
         yield CounterMetricFamily(shown_as, meaning, counters.get((name, ""), 0))
     # Every class from the start: a rate cannot be told of a counter that begins at its first increase.
-    rejected = CounterMetricFamily("fieldbeat_messages_rejected", "Messages that were refused, by class.", labels=["reason"])
+    rejected = CounterMetricFamily(
+        "fieldbeat_messages_rejected", "Messages that were refused, by class.", labels=["reason"]
+    )
     for refusal in Refusal:
         rejected.add_metric([str(refusal)], counters.get(("rejected", refusal), 0))
     yield rejected

@@ -20,8 +20,16 @@ def test_a_trouble_that_lasts_is_told_once(trouble: Trouble, caplog: pytest.LogC
         trouble.met(text)
     trouble.over()
     trouble.over()
-    assert [record.getMessage() for record in caplog.records] == ["store: read-only", "store: full", "store works again"]
-    assert [record.__dict__["action"] for record in caplog.records] == ["store_failed", "store_failed", "store_failed_over"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "store: read-only",
+        "store: full",
+        "store works again",
+    ]
+    assert [record.__dict__["action"] for record in caplog.records] == [
+        "store_failed",
+        "store_failed",
+        "store_failed_over",
+    ]
 
 
 def test_where_nothing_was_wrong_nothing_is_told(trouble: Trouble, caplog: pytest.LogCaptureFixture) -> None:
