@@ -169,6 +169,12 @@ class BufferedClient(paho.Client):
                 }
             )  # fmt: skip
 
+    def _create_socket_connection(self) -> socket.socket:
+        made = super()._create_socket_connection()
+        # A block is written once it is whole: nothing is gained by holding it back until the last one has been acknowledged.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
+
     def _sock_send(self, buf: bytes | bytearray) -> int:
         sent = super()._sock_send(buf)
         if not sent:  # paho's WebSocket still has a part of the frame; paho would take the packet for written
