@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
-from sqlalchemy import Connection, RowMapping, literal, select, tuple_
+from sqlalchemy import Connection, RowMapping, Select, literal, select, tuple_
 
 from models.queries import DEVICE, EVENT, HISTORY, SESSION, of_company
 from models.tables import UtcDateTime
 from models.topics import Channel
+
+MOST_READ = 10_000
+"""How many messages one page reads at most in search of positions."""
+_WINDOW = 1000
 
 
 class TrackPlace(NamedTuple):
@@ -19,6 +23,13 @@ class TrackPlace(NamedTuple):
     at: Annotated[datetime, Meta(tz=True)]
     session: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     message: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class TrackPage(NamedTuple):
+    """Some positions, and where the next ones follow; that there are few of them, or none, does not mean that none follow."""
+
+    rows: list[RowMapping]
+    following: TrackPlace | None
 
 
 def track_page(
@@ -30,26 +41,46 @@ def track_page(
     device: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
-) -> list[RowMapping]:
-    """Return up to LIMIT of the user's positions from SINCE to before UNTIL, in order of the history's key, AFTER a place."""
+) -> TrackPage:
+    """Return up to LIMIT of the user's positions from SINCE to before UNTIL, in order of the history's key, AFTER a place.
+
+    No more than some `MOST_READ` messages are read, of other devices and without positions included.
+    """
+    found: list[RowMapping] = []
+    place, read, window = after, 0, limit + 1
+    while True:
+        rows = connection.execute(_messages(user_id, place, since, until).limit(window)).mappings().all()
+        for row in rows:
+            if len(found) == limit:
+                return TrackPage(found, place)
+            if row["kind"] == 0 and row["latitude"] is not None and device in (None, row["device"]):
+                found.append(row)
+            place = TrackPlace(row["at"], row["session_id"], row["message"])
+        read += window
+        if len(rows) < window:
+            return TrackPage(found, None)
+        if read >= MOST_READ:
+            return TrackPage(found, place)
+        window = _WINDOW
+
+
+def _messages(user_id: int, after: TrackPlace | None, since: datetime | None, until: datetime | None) -> Select[Any]:
+    """Return the user's presence messages in order of the history's key, whatever is in them."""
     rows = (
         select(HISTORY, DEVICE.c.name.label("device"))
         .join_from(HISTORY, SESSION, HISTORY.c.session_id == SESSION.c.id)
         .join(DEVICE, SESSION.c.device_id == DEVICE.c.id)
-        .where(HISTORY.c.user_id == user_id, HISTORY.c.kind == 0, HISTORY.c.latitude.is_not(None))
+        .where(HISTORY.c.user_id == user_id)
         .order_by(HISTORY.c.at, HISTORY.c.session_id, HISTORY.c.message)
-        .limit(limit)
     )
     if after is not None:
         place = tuple_(literal(after.at, UtcDateTime()), after.session, after.message)
         rows = rows.where(tuple_(HISTORY.c.at, HISTORY.c.session_id, HISTORY.c.message) > place)
-    if device is not None:
-        rows = rows.where(DEVICE.c.name == device)
     if since is not None:
         rows = rows.where(HISTORY.c.at >= since)
     if until is not None:
         rows = rows.where(HISTORY.c.at < until)
-    return list(connection.execute(rows).mappings())
+    return rows
 
 
 def newest_events(

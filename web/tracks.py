@@ -9,10 +9,9 @@ from typing import Annotated, NamedTuple
 import msgspec
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
-from sqlalchemy import RowMapping
 
 from models.geojson import feature, simplified
-from models.paging import TrackPlace, track_page
+from models.paging import TrackPage, TrackPlace, track_page
 from models.schemas import TRACK
 from web.answers import described
 from web.auth import TheCompany, TheParts, TheUser
@@ -36,7 +35,7 @@ Tolerance = Annotated[
 ]
 PageLength = Annotated[
     int | None,
-    Query(ge=1, le=MOST, description="Read the history by pages of so many positions; without it, all of them stream."),
+    Query(ge=1, le=MOST, description="By pages of so many positions at most; without it, all of them stream."),
 ]
 
 
@@ -49,13 +48,13 @@ class Asked(NamedTuple):
     until: datetime | None
     simplify_m: float
 
-    def rows(self, look: Look, after: TrackPlace | None, limit: int) -> list[RowMapping]:
+    def page(self, look: Look, after: TrackPlace | None, limit: int) -> TrackPage:
         return track_page(
             look.connection, self.user_id, after=after, limit=limit, device=self.device, since=self.since, until=self.until
         )  # fmt: skip
 
-    def features(self, rows: list[RowMapping]) -> list[bytes]:
-        kept = simplified(rows, self.simplify_m) if self.simplify_m else rows
+    def features(self, page: TrackPage) -> list[bytes]:
+        kept = simplified(page.rows, self.simplify_m) if self.simplify_m else page.rows
         return [msgspec.json.encode(feature(row)) for row in kept]
 
 
@@ -79,12 +78,11 @@ def track(
     place = None if cursor is None else _place(cursor)
     with parts.looking() as look:
         asked = Asked(user_id(look, company, user), device, start, end, simplify)
-        rows = asked.rows(look, place, (limit or MOST - 1) + 1)
+        page = asked.page(look, place, limit or MOST)
     headers = {"Cache-Control": "private, no-cache", "Vary": "Authorization"}
     if limit is None:
-        return StreamingResponse(_stream(parts, asked, rows), media_type=MEDIA_TYPE, headers=headers)
-    page = rows[:limit]
-    following = encode(_place_of(page[-1])) if len(rows) > limit else None
+        return StreamingResponse(_stream(parts, asked, page), media_type=MEDIA_TYPE, headers=headers)
+    following = None if page.following is None else encode(page.following)
     body = b"".join(_collection(iter([asked.features(page)]), following))
     return Response(body, media_type=MEDIA_TYPE, headers=headers)
 
@@ -94,22 +92,17 @@ def _place(cursor: str) -> TrackPlace:
     return place._replace(at=in_utc("cursor", place.at))
 
 
-def _place_of(row: RowMapping) -> TrackPlace:
-    return TrackPlace(row["at"], row["session_id"], row["message"])
+def _stream(parts: Parts, asked: Asked, page: TrackPage) -> Iterator[bytes]:
+    """Yield the collection that begins with PAGE. No transaction stays open while the client takes its time."""
+    return _collection(map(asked.features, _pages(parts, asked, page)), None)
 
 
-def _stream(parts: Parts, asked: Asked, rows: list[RowMapping]) -> Iterator[bytes]:
-    """Yield the collection that begins with ROWS. No transaction stays open while the client takes its time."""
-    return _collection(map(asked.features, _pages(parts, asked, rows)), None)
-
-
-def _pages(parts: Parts, asked: Asked, rows: list[RowMapping]) -> Iterator[list[RowMapping]]:
-    while rows:
-        yield rows
-        if len(rows) < MOST:
-            return
+def _pages(parts: Parts, asked: Asked, page: TrackPage) -> Iterator[TrackPage]:
+    yield page
+    while page.following is not None:
         with parts.looking() as look:
-            rows = asked.rows(look, _place_of(rows[-1]), MOST)
+            page = asked.page(look, page.following, MOST)
+        yield page
 
 
 def _collection(pages: Iterator[list[bytes]], following: str | None) -> Iterator[bytes]:
