@@ -53,6 +53,23 @@ def test_a_notice_goes_to_the_presence_channel_and_is_ignored_when_it_comes_back
     assert pipe.metrics.counters()["ignored", ""] == 1
 
 
+@pytest.mark.parametrize("trouble", ["refuses", "forgets"])
+def test_a_position_that_the_broker_did_not_take_is_announced_when_it_does(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    monkeypatch.setattr("ingest.outbox._CONFIRM_S", 0.01)
+    assert pipe.outbox.relay()
+    for latitude, troubled in ((1.0, False), (2.0, True)):
+        pipe.send(session=S0, latitude=latitude, longitude=1.0)
+        pipe.settle()
+        setattr(pipe.link, trouble, lambda topic, now=troubled: now and topic == STATE)
+        assert pipe.outbox.relay() is not troubled
+    before = len(pipe.published(STATE))
+    setattr(pipe.link, trouble, lambda _topic: False)
+    assert pipe.outbox.relay()
+    assert [state["lastLatitude"] for state in pipe.published(STATE)[before:]] == [2.0]
+
+
 def test_positions_are_coalesced_to_the_interval_and_changes_are_not(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
