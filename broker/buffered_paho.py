@@ -95,14 +95,12 @@ class BufferedClient(paho.Client):
             return MQTTErrorCode.MQTT_ERR_NO_CONN
         full = self._is_full()
         ready = self._wait(timeout, full=full)
+        leaving = self._leaving  # looked at first: whoever leaves has acknowledged before
         self._acknowledge_all()
-        if self._leaving:
-            self._leaving = False
+        if leaving and self._state != _ConnectionState.MQTT_CS_DISCONNECTING:
             self.disconnect()
-        code = MQTTErrorCode.MQTT_ERR_SUCCESS
-        if self.want_write():
-            code = self.loop_write()
-        if code == MQTTErrorCode.MQTT_ERR_SUCCESS and ready & _READ:
+        code = self.loop_write() if self.want_write() else MQTTErrorCode.MQTT_ERR_SUCCESS
+        if code == MQTTErrorCode.MQTT_ERR_SUCCESS and ready & _READ and self._sock is not None:
             code = self.loop_read()
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS:
             return code
