@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ingest.bulk import Bulk, Bulks, PostgresqlBulks, SqliteBulks
 from ingest.database import WRITING
@@ -70,6 +71,8 @@ class Dialect:
                 yield connection
         except (DBAPIError, self._driver.Error) as error:
             raise self._meaning(getattr(error, "orig", error)) from error
+        except PoolTimeout as error:
+            raise StoreFailed(f"the database cannot be written: {_reason(error)}") from error
         except StatementError as error:
             raise StoreRefused(f"the database cannot represent the batch: {error.orig}") from error
 
@@ -101,8 +104,8 @@ class Dialect:
         try:
             with self._engine.connect() as connection:
                 yield connection
-        except DBAPIError as error:
-            raise StoreFailed(f"the database cannot be read: {_reason(error.orig)}") from error
+        except (DBAPIError, PoolTimeout) as error:
+            raise StoreFailed(f"the database cannot be read: {_reason(getattr(error, 'orig', error))}") from error
 
 
 def _reason(error: BaseException | None) -> str:
