@@ -25,6 +25,8 @@ _CHUNK: Final = 256 * 1024
 _PUBACK, _PUBLISH, _DISCONNECT = 0x40, 0x30, 0xE0
 _PUBACK_START: Final = 0x4002
 """The two bytes before the packet id; success needs no reason code, not even in MQTT 5 [MQTT5-3.4.2.1]."""
+_GATHER_S: Final = 0.005
+"""A broker writes each message by itself; whoever reads each by itself too spends most of its time on waking up."""
 _GOODBYE_S: Final = 2.0
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -32,12 +34,13 @@ _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 class BufferedClient(paho.Client):
     """Connects, writes and reads in the one thread that calls `connect` and `loop`; all else may be called from any thread.
 
-    ARRIVED is given the messages of a chunk; the client reads no further while IS_FULL, until `wake`, and keeps the connection alive.
+    ARRIVED is given the messages of a chunk, and says whether earlier ones still wait: then there is no hurry to read the next. While
+    IS_FULL, until `wake`, nothing is read at all, and the connection kept alive.
     """
 
     def __init__(
         self,
-        arrived: Callable[[list[Publication]], None],
+        arrived: Callable[[list[Publication]], bool],
         is_full: Callable[[], bool],
         *,
         client_id: str,
@@ -58,6 +61,7 @@ class BufferedClient(paho.Client):
         self._unacknowledged: deque[int] = deque()
         self._awake = False
         self._leaving = False
+        self._read_from_s = 0.0
         self._selector = selectors.DefaultSelector()
         self._watched = 0
         self._alarm, self._bell = socket.socketpair()
@@ -94,7 +98,8 @@ class BufferedClient(paho.Client):
         if self._sock is None:
             return MQTTErrorCode.MQTT_ERR_NO_CONN
         full = self._is_full()
-        ready = self._wait(timeout, full=full)
+        hold_s = timeout if full else self._read_from_s - time.monotonic()
+        ready = self._wait(min(timeout, hold_s), 0) if hold_s > 0 else self._wait(timeout, _READ)
         leaving = self._leaving  # looked at first: whoever leaves has acknowledged before
         self._acknowledge_all()
         if leaving and self._state != _ConnectionState.MQTT_CS_DISCONNECTING:
@@ -114,10 +119,10 @@ class BufferedClient(paho.Client):
         for each in (self._selector, self._alarm, self._bell):
             each.close()
 
-    def _wait(self, timeout: float, *, full: bool) -> int:
-        """Return which of reading and writing the connection is ready for."""
+    def _wait(self, timeout: float, reading: int) -> int:
+        """Return which of READING and writing the connection is ready for."""
         sock: Any = self._sock
-        events = (0 if full else _READ) | (_WRITE if self.want_write() else 0)
+        events = reading | (_WRITE if self.want_write() else 0)
         if events != self._watched:
             if self._watched:
                 self._selector.unregister(sock)
@@ -125,8 +130,8 @@ class BufferedClient(paho.Client):
                 self._selector.register(sock, events)
             self._watched = events
         # What TLS has decrypted already, the selector does not see.
-        pending = not full and hasattr(sock, "pending") and sock.pending() > 0
-        ready = _READ if pending else 0
+        pending = reading and hasattr(sock, "pending") and sock.pending() > 0
+        ready = reading if pending else 0
         for key, mask in self._selector.select(0 if pending else timeout):
             if key.fileobj is sock:
                 ready |= mask
@@ -196,8 +201,8 @@ class BufferedClient(paho.Client):
                     code = self._handle(what)
                     if code != MQTTErrorCode.MQTT_ERR_SUCCESS or self._sock is None:
                         return self._loop_rc_handle(code) if code else MQTTErrorCode.MQTT_ERR_CONN_LOST
-                else:
-                    self._arrived(what)
+                elif self._arrived(what):
+                    self._read_from_s = self._last_bytes_received + _GATHER_S
         except (Malformed, MalformedPacket):
             return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_PROTOCOL)
         return MQTTErrorCode.MQTT_ERR_SUCCESS

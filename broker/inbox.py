@@ -49,12 +49,14 @@ class Inbox:
     def is_full(self) -> bool:
         return len(self._waiting) >= self._limit
 
-    def put(self, deliveries: Sequence[Delivery]) -> None:
-        """Add DELIVERIES, full or not; what comes after `close` is dropped unacknowledged."""
+    def put(self, deliveries: Sequence[Delivery]) -> bool:
+        """Add DELIVERIES, full or not, and return whether others were waiting; what comes after `close` is dropped unacknowledged."""
         with self._changed:
+            behind = bool(self._waiting)
             if not self._closed:
                 self._waiting += deliveries
                 self._changed.notify_all()
+            return behind
 
     def clear(self) -> None:
         """Forget what nobody has taken: the broker will deliver it again."""

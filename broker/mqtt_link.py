@@ -142,9 +142,9 @@ class _Connection:
         else:
             self.client.subscribe([(pattern, 1) for pattern in filters])
 
-    def _arrived(self, publications: Sequence[Publication]) -> None:
+    def _arrived(self, publications: Sequence[Publication]) -> bool:
         acknowledge = self.client.acknowledge
-        self._link.arrived(
+        return self._link.arrived(
             [
                 Delivery(
                     _text(topic),
@@ -239,8 +239,9 @@ class MqttLink:
             self._changed.notify_all()
         log.info("connected to the broker", extra={"action": "link_connected", "client_id": self.options.client_id})
 
-    def arrived(self, deliveries: Sequence[Delivery]) -> None:
-        self._inbox.put(deliveries)
+    def arrived(self, deliveries: Sequence[Delivery]) -> bool:
+        """Pass DELIVERIES on, and return whether earlier ones still wait."""
+        return self._inbox.put(deliveries)
 
     def is_full(self) -> bool:
         return self._inbox.is_full
