@@ -14,6 +14,8 @@ from tests.servers import PostgreSql
 
 VERSION = "1.2.0"
 TABLE = "heartbeat"
+CONCURRENCIES = (1, 2)
+"""Which is quicker depends on the machine, so both are tried and the better one counts."""
 RUN = "import json, os, mq_bridge; mq_bridge.Route.from_config(json.loads(os.environ['ROUTE'])).run()"
 _NUMBERS = ("latitude", "longitude", "accuracy", "speed", "heading", "battery")
 _COLUMNS = ("device", "session", "seq", "at", *_NUMBERS)
@@ -63,7 +65,7 @@ def create_table(server: PostgreSql) -> None:
     engine.dispose()
 
 
-def route(port: int, token: str, pattern: str, server: PostgreSql) -> str:
+def route(port: int, token: str, pattern: str, server: PostgreSql, concurrency: int) -> str:
     """Return the route as JSON: acknowledged after the commit, rows in sets of 2,000, repetitions dropped.
 
     Every value is a bare placeholder: with an expression among them, such as a cast to a time, it would insert row by row.
@@ -79,5 +81,5 @@ def route(port: int, token: str, pattern: str, server: PostgreSql) -> str:
         "table": TABLE,
         "insert_query": f"INSERT INTO {TABLE} ({', '.join(_COLUMNS)}) VALUES ({values}) ON CONFLICT DO NOTHING",  # noqa: S608 our own names
     }
-    delivery = {"batch_size": 2_000, "required_delivery": "at_least_once"}
+    delivery = {"batch_size": 2_000, "concurrency": concurrency, "required_delivery": "at_least_once"}
     return json.dumps({"input": {"mqtt": source}, "output": {"sqlx": sink}, **delivery})
