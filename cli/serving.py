@@ -32,6 +32,7 @@ def add_web(
     *,
     metrics: Metrics | None = None,
     broker: EmbeddedBroker | None = None,
+    demo_token: Callable[[], str] | None = None,
 ) -> Server:
     """Add the web part to SERVICE, on an engine of its own, so that readers never wait for the ingest's connections nor it for theirs."""
     from web.app import create_app
@@ -50,10 +51,25 @@ def add_web(
         page=page,
         pipe=metrics,
         broker_counters=None if broker is None else lambda: broker.counters,
+        demo_token=demo_token,
     )
     server = Server(create_app(parts), settings.http_host, settings.http_port)
     service.add("web", server.run, server.stop)
     return server
+
+
+def page_settings(settings: Settings, websocket_url: str | None, websocket_port: int) -> PageSettings:
+    """Return what the page is told of a broker that listens there."""
+    from web.parts import PageSettings
+
+    file = settings.tile_file
+    return PageSettings(
+        websocket_url=websocket_url,
+        websocket_port=websocket_port,
+        tile_url=settings.tile_url if file is None else None,
+        tile_file=file,
+        tile_attribution=settings.tile_attribution,
+    )
 
 
 def add_embedded_web(
@@ -62,19 +78,20 @@ def add_embedded_web(
     broker: EmbeddedBroker,
     is_revoked: Callable[[Claims], bool],
     metrics: Metrics,
+    demo_token: Callable[[], str] | None,
 ) -> Server:
     """Add the web part to a SERVICE whose broker and pipe run in this process."""
-    from web.parts import PageSettings
-
     websocket = broker.addresses.websocket
-    page = PageSettings(
-        websocket_url=settings.ws_url,
-        websocket_port=settings.embedded_ws_port if websocket is None else websocket[1],
-        tile_url=settings.tile_url,
-        tile_attribution=settings.tile_attribution,
-    )
+    page = page_settings(settings, settings.ws_url, settings.embedded_ws_port if websocket is None else websocket[1])
     return add_web(
-        service, settings, is_revoked, page, lambda: broker.trouble(_PATIENCE_S), metrics=metrics, broker=broker
+        service,
+        settings,
+        is_revoked,
+        page,
+        lambda: broker.trouble(_PATIENCE_S),
+        metrics=metrics,
+        broker=broker,
+        demo_token=demo_token,
     )
 
 

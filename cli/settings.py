@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
@@ -33,6 +33,8 @@ _MIN_SECRET_BYTES = 32  # [RFC 7518 section 3.2]
 _BROKER_SCHEMES = ("mqtt", "mqtts", "ws", "wss", "nats")
 _MAX_LISTENING_GAP_S = 10.0
 _MAX_S = 1e9  # some 31 years; more, and times run over the end of the calendar
+
+_HOLES, _ARCHIVE = ("{z}", "{x}", "{y}"), ".pmtiles"
 
 Seconds = Annotated[float, Field(gt=0, le=_MAX_S)]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -60,7 +62,10 @@ class Settings(BaseSettings):
     http_port: Port = Field(default=8080, description="a port, 0 to 65535")
     metrics_port: Port | None = Field(default=None, description="a port, 0 to 65535")
     ws_url: str | None = Field(default=None, description="what browsers connect to: ws://HOST[:PORT]/PATH or wss://…")
-    tile_url: str | None = Field(default=None, description="https://HOST/PATH with {z}, {x} and {y}, or http://…")
+    tile_url: str | None = Field(
+        default=None,
+        description="https://HOST/PATH or http://… with {z}, {x} and {y}, or ending in .pmtiles; or a PMTiles file that can be read",
+    )
     tile_attribution: str = Field(default="", max_length=200, description="plain text: whose tiles they are")
     jwt_secret: SecretStr | None = Field(default=None, description=f"a secret of at least {_MIN_SECRET_BYTES} bytes")
     jwt_keys: Path | None = Field(default=None, description="a JWKS file that can be read")
@@ -124,18 +129,23 @@ class Settings(BaseSettings):
             raise ValueError("no such file")
         return value
 
-    @field_validator("ws_url", "tile_url")
+    @field_validator("ws_url")
     @classmethod
-    def _usable_in_a_page(cls, value: str | None, info: ValidationInfo) -> str | None:
-        # The host of either stands in the page's policy, so that nothing else may.
-        schemes, holes = (
-            (("ws", "wss"), ()) if info.field_name == "ws_url" else (("http", "https"), ("{z}", "{x}", "{y}"))
-        )
-        if value is not None and (
-            urlsplit(value).scheme not in schemes
-            or re.fullmatch(r"\w+://[\w.{}:\[\]-]+(/[!-~]*)?", value, re.ASCII) is None
-            or not all(hole in value for hole in holes)
-        ):
+    def _websocket(cls, value: str | None) -> str | None:
+        if value is not None and not _is_for_a_page(value, "ws", "wss"):
+            raise ValueError("no such URL")
+        return value
+
+    @field_validator("tile_url")
+    @classmethod
+    def _tiles(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        is_archive = urlsplit(value).path.endswith(_ARCHIVE)
+        if "://" not in value:
+            if not (is_archive and os.access(value, os.R_OK)):
+                raise ValueError("no such file")
+        elif not _is_for_a_page(value, "http", "https") or not (is_archive or all(hole in value for hole in _HOLES)):
             raise ValueError("no such URL")
         return value
 
@@ -172,6 +182,11 @@ class Settings(BaseSettings):
     def broker(self) -> str:
         """The URL of the broker, with its password."""
         return self.broker_url.get_secret_value()
+
+    @property
+    def tile_file(self) -> Path | None:
+        """The PMTiles file that `tile_url` is the path of, if it is none of somewhere else."""
+        return None if self.tile_url is None or "://" in self.tile_url else Path(self.tile_url).absolute()
 
     @property
     def secret_file(self) -> Path:
@@ -265,6 +280,11 @@ def _from_toml(path: Path) -> dict[str, Any]:
             raise BadSetting(f"{path}: {key} is no setting{_near(field)}")
         found[field] = value
     return found
+
+
+def _is_for_a_page(url: str, *schemes: str) -> bool:
+    """Whether URL is one of SCHEMES. Its host stands in the page's policy, so that nothing else may."""
+    return urlsplit(url).scheme in schemes and bool(re.fullmatch(r"\w+://[\w.{}:\[\]-]+(/[!-~]*)?", url, re.ASCII))
 
 
 def _near(field: str) -> str:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 SERVICE_NAME = "fieldbeat"
 _SERVICE_TOKEN_LIFETIME = timedelta(hours=12)
+_DEMO_TOKEN_LIFETIME = timedelta(hours=1)
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SECRET_BYTES = 48
 
 
@@ -117,6 +119,19 @@ def service_token(settings: Settings) -> str:
     lifetime = min(_SERVICE_TOKEN_LIFETIME, settings.max_lifetime)
     claims = Claims(SERVICE_NAME, SERVICE_NAME, Role.SERVICE, now() + lifetime, issued_at=now())
     return tokens.issue(issuing_key(settings), claims)
+
+
+def demo_token(settings: Settings, company: str) -> Callable[[], str] | None:
+    """Return what makes tokens to look at a virtual fleet with; None where others than this machine reach the page."""
+    if settings.http_host not in _LOOPBACK:
+        return None
+    key, lifetime = issuing_key(settings), min(_DEMO_TOKEN_LIFETIME, settings.max_lifetime)
+
+    def issue() -> str:
+        issued = now()
+        return tokens.issue(key, Claims(company, "visitor", Role.DASHBOARD, issued + lifetime, issued_at=issued))
+
+    return issue
 
 
 def service_username(settings: Settings) -> str:

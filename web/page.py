@@ -10,10 +10,14 @@ from fastapi.responses import FileResponse, JSONResponse
 from starlette.staticfiles import StaticFiles
 
 from models.events import rfc3339
-from web.auth import TheParts
+from web.auth import TheParts, not_found
+from web.parts import PageSettings
+from web.requests import is_archive
 
 STATIC = Path(__file__).with_name("static")
 VENDOR = STATIC / "vendor"
+
+TILE_FILE = "tiles.pmtiles"
 
 router = APIRouter(include_in_schema=False)
 
@@ -32,15 +36,40 @@ def favicon() -> Response:
 def config(parts: TheParts) -> JSONResponse:
     """Tell the page where the broker is, and what time it is here: ages are told by the service's clock."""
     settings = parts.page
-    tiles = None if settings.tile_url is None else {"url": settings.tile_url, "attribution": settings.tile_attribution}
     told: dict[str, Any] = {
         "websocketUrl": settings.websocket_url,
         "websocketPort": settings.websocket_port,
-        "tiles": tiles,
+        "tiles": _tiles(settings),
+        "demo": parts.demo_token is not None,
         "version": parts.version,
         "now": rfc3339(parts.clock()),
     }
     return JSONResponse(told, headers={"Cache-Control": "no-store"})
+
+
+@router.post("/demo-token")
+def demo_token(parts: TheParts) -> JSONResponse:
+    """Give whoever looks at a virtual fleet the token for it; scripts of other origins cannot read the answer."""
+    if parts.demo_token is None:
+        raise not_found()
+    return JSONResponse({"token": parts.demo_token()}, headers={"Cache-Control": "no-store"})
+
+
+def _tiles(settings: PageSettings) -> dict[str, Any] | None:
+    """Return where the page's tiles are, and whether all of them are in one PMTiles file."""
+    url = settings.tile_url if settings.tile_file is None else TILE_FILE
+    if url is None:
+        return None
+    return {"url": url, "archive": is_archive(url), "attribution": settings.tile_attribution}
+
+
+@router.get(f"/{TILE_FILE}")
+def tile_file(parts: TheParts) -> Response:
+    """Give out the PMTiles file, of which the page asks for ranges [RFC 9110 section 14]."""
+    file = parts.page.tile_file
+    if file is None or not file.is_file():
+        raise not_found()
+    return FileResponse(file, media_type="application/vnd.pmtiles", headers={"Cache-Control": "max-age=3600"})
 
 
 def files() -> StaticFiles:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 from msgspec.structs import replace
 from sqlalchemy import Connection, Engine
@@ -26,6 +27,9 @@ class PageSettings:
     """The whole URL; without one the page takes the host it came from, and the port below."""
     websocket_port: int = 8083
     tile_url: str | None = None
+    """Of tiles with {z}, {x} and {y}, or of a PMTiles file."""
+    tile_file: Path | None = None
+    """A PMTiles file, which is served beside the page."""
     tile_attribution: str = ""
 
 
@@ -55,6 +59,8 @@ class Parts:
     pipe: Metrics | None = None
     """The counters of the pipe, where it runs in this process."""
     broker_counters: Callable[[], Snapshot] | None = None
+    demo_token: Callable[[], str] | None = None
+    """Makes a token that shows the virtual fleet, where one may be given to everybody who opens the page."""
 
     @contextmanager
     def looking(self) -> Iterator[Look]:

@@ -14,11 +14,15 @@ _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 def security_headers(tile_url: str | None) -> dict[str, str]:
     """Return the headers of every answer. Connections may go anywhere by WebSocket, because the broker may be anywhere."""
-    tiles = "" if tile_url is None else f" {tile_origin(tile_url)}"
+    pictures = archive = ""
+    if tile_url is not None and is_archive(tile_url):
+        archive = f" {tile_origin(tile_url)}"
+    elif tile_url is not None:
+        pictures = f" {tile_origin(tile_url)}"
     policy = (
         "default-src 'self'",
-        "connect-src 'self' ws: wss:",
-        f"img-src 'self' data:{tiles}",
+        f"connect-src 'self' ws: wss:{archive}",
+        f"img-src 'self' data:{pictures}",
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'none'",
@@ -32,6 +36,11 @@ def security_headers(tile_url: str | None) -> dict[str, str]:
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
     }
+
+
+def is_archive(tile_url: str) -> bool:
+    """Whether all tiles are in one PMTiles file, of which ranges are read."""
+    return urlsplit(tile_url).path.endswith(".pmtiles")
 
 
 def tile_origin(tile_url: str) -> str:

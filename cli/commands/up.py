@@ -32,7 +32,8 @@ def up(simulate: Simulate = 0) -> None:
     broker.start()
     try:
         metrics.watch("queue", lambda: broker.counters.held)
-        page = add_embedded_web(service, settings, broker, watch.covers, metrics)
+        demo = wiring.demo_token(settings, _COMPANY) if simulate else None
+        page = add_embedded_web(service, settings, broker, watch.covers, metrics, demo)
         link = LocalLink(broker)
         if simulate:
             _add_fleet(service, settings, simulate, broker.addresses.tcp)

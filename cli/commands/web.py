@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from cli import output, running, wiring
 from cli.service import Service
-from cli.serving import add_web, link_trouble
+from cli.serving import add_web, link_trouble, page_settings
 from cli.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ def web() -> None:
 
 def _page(settings: Settings) -> PageSettings:
     """Return what the page is told of a broker that runs elsewhere."""
-    from web.parts import PageSettings
-
     address = urlsplit(settings.broker)
     url = settings.ws_url
     if url is None and address.scheme in ("ws", "wss"):
@@ -45,7 +43,7 @@ def _page(settings: Settings) -> PageSettings:
         scheme = "wss" if address.scheme == "mqtts" else "ws"
         host = f"[{address.hostname}]" if ":" in (address.hostname or "") else address.hostname
         url = f"{scheme}://{host}:{settings.embedded_ws_port}/mqtt"
-    return PageSettings(url, settings.embedded_ws_port, settings.tile_url, settings.tile_attribution)
+    return page_settings(settings, url, settings.embedded_ws_port)
 
 
 def _greet(url: str) -> None:

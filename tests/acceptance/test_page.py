@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.acceptance.browsing import WEB, Visit, chromium
 from tests.acceptance.field import Field, new_field, until
-from tests.servers import absent, program
+from tests.servers import absent
 
-WEB = Path(__file__).parents[2] / "web"
 XSS = "<img src=x onerror=document.title='owned'>"
 HERE = {"latitude": 12.9716, "longitude": 77.5946, "accuracy": 5}
 SOON_MS = 1000
@@ -24,18 +22,8 @@ SOON_MS = 1000
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if not (WEB / "static" / "vendor" / "mqtt.js").exists():
-        absent("the page's libraries (make web)")
-    chromium = program("chromium")
-    with sync_playwright() as playwright:
-        made = _launch(playwright, chromium)
+    with chromium() as made:
         yield made
-        made.close()
-
-
-def _launch(playwright: Playwright, chromium: str) -> Browser:
-    # Chromium has no sandbox for root, as whom containers run.
-    return playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"] if os.geteuid() == 0 else [])
 
 
 @pytest.fixture(scope="module")
@@ -44,33 +32,6 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
     with new_field(tmp_path_factory.mktemp("page"), **quick) as made:
         made.start("up")
         yield made
-
-
-class Visit:
-    """One page, with everything that its console said."""
-
-    def __init__(self, field: Field, browser: Browser, **options: Any) -> None:  # noqa: ANN401 Playwright's own options
-        self.field = field
-        self.context = browser.new_context(viewport={"width": 1300, "height": 800}, **options)
-        self.page: Page = self.context.new_page()
-        self.said: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.url = f"http://127.0.0.1:{field.settings['FIELDBEAT_HTTP_PORT']}/"
-        self.page.goto(self.url)
-
-    def sign_in(self, role: str = "dashboard") -> None:
-        self.page.get_by_label("Token").fill(self.field.token("acme", "dispatcher", role))
-        self.page.get_by_role("button", name="Sign in").click()
-        expect(self.page.locator("#link-text")).to_have_text("live", timeout=10_000)
-        expect(self.page.locator("#sign-in")).not_to_be_visible()
-
-    def row(self, user: str) -> Any:  # noqa: ANN401 a locator
-        return self.page.locator(f"#person-{user}")
-
-    @property
-    def policy_broken(self) -> list[str]:
-        return [text for text in self.said if "Content Security Policy" in text]
 
 
 @pytest.fixture

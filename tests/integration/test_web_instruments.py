@@ -30,7 +30,7 @@ _OURS = re.compile(r"\bfieldbeat_[a-z_]+")
 
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[Lab]:
-    with lab(tmp_path, page=PageSettings(None, 9001, "https://{s}.tiles.example/{z}/{x}/{y}.png", "© tiles")) as made:
+    with lab(tmp_path, page=PageSettings(None, 9001, "https://{s}.tiles.example/{z}/{x}/{y}.png", tile_attribution="© tiles")) as made:
         made.field.listen()
         made.field.tell("alice", 100, device="tablet-7", session="s1", seq=1, latitude=12.97, longitude=77.59)
         made.field.tell("bob", 90, session="s2", seq=1, status="away")
@@ -174,8 +174,27 @@ def test_dashboard_and_alerts_ask_for_metrics_that_there_are(web: Lab, file: str
 def test_the_page_is_told_where_the_broker_is(web: Lab) -> None:
     told = web.get("/config.json", "").json()
     assert (told["websocketUrl"], told["websocketPort"]) == (None, 9001)
-    assert told["tiles"] == {"url": "https://{s}.tiles.example/{z}/{x}/{y}.png", "attribution": "© tiles"}
-    assert "https://*.tiles.example" in web.get("/").headers["content-security-policy"]
+    tiles = {"url": "https://{s}.tiles.example/{z}/{x}/{y}.png", "archive": False, "attribution": "© tiles"}
+    assert told["tiles"] == tiles
+    assert "img-src 'self' data: https://*.tiles.example;" in web.get("/").headers["content-security-policy"]
+    assert web.get("/tiles.pmtiles").status_code == 404
+    assert web.client.post("/demo-token").status_code == 404
+
+
+def test_a_tile_file_is_served_by_ranges(tmp_path: Path) -> None:
+    (tmp_path / "town.pmtiles").write_bytes(b"PMTiles\3" + bytes(100))
+    with lab(tmp_path, page=PageSettings(tile_file=tmp_path / "town.pmtiles")) as web:
+        assert web.get("/config.json", "").json()["tiles"]["url"] == "tiles.pmtiles"
+        part = web.get("/tiles.pmtiles", "", Range="bytes=0-7")
+        assert (part.status_code, part.content) == (206, b"PMTiles\3")
+        assert part.headers["content-range"] == "bytes 0-7/108"
+        assert "connect-src 'self' ws: wss:;" in part.headers["content-security-policy"]
+
+
+def test_a_tile_file_of_somewhere_else_may_be_fetched_from_there_alone() -> None:
+    policy = security_headers("https://maps.example:8443/town.pmtiles")["Content-Security-Policy"]
+    assert "connect-src 'self' ws: wss: https://maps.example:8443;" in policy
+    assert "img-src 'self' data:;" in policy
 
 
 def test_the_policy_names_no_tiles_where_there_are_none() -> None:

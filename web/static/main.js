@@ -12,7 +12,7 @@ async function start() {
   // Ages are told by the service's clock: the viewer's may be wrong.
   const offset = Date.parse(config.now) - Date.now();
   let board = null;
-  const signIn = new SignIn((visitor) => {
+  const signIn = new SignIn(config.demo, (visitor) => {
     byId("app").hidden = false;
     board?.close();
     board ??= new Board(config, () => Date.now() + offset);

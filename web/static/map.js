@@ -3,19 +3,22 @@
 import { byId } from "./dom.js";
 import { countries } from "./land.js";
 import { Marks } from "./marks.js";
+import { Archive, served } from "./tiles.js";
 
 const { L } = globalThis;
 
+const DARK = "(prefers-color-scheme: dark)";
 const PAUSE_MS = 10 * 60_000;
 const CLOSEST_FIT = 14;
 
 export class FieldMap {
   #map;
   #land = null;
+  #archive = null;
   #trail = null;
   #moved = false;
 
-  /** Draw PEOPLE; TILES is {url, attribution} or null; ON_PICK is called with whoever is clicked. */
+  /** Draw PEOPLE; TILES is {url, archive, attribution} or null; ON_PICK is called with whoever is clicked. */
   constructor(people, tiles, onPick) {
     this.people = people;
     this.#map = L.map("map", {
@@ -31,8 +34,10 @@ export class FieldMap {
     });
     L.control.zoom({ position: "topright" }).addTo(this.#map);
     L.control.scale({ position: "bottomright", imperial: false }).addTo(this.#map);
-    if (tiles === null) this.#drawLand();
-    else this.#addTiles(tiles);
+    this.#map.attributionControl?.setPrefix(false);
+    if (tiles === null || tiles.archive) this.#drawLand();
+    if (tiles?.archive) this.#openArchive(tiles);
+    else if (tiles !== null) served(tiles).addTo(this.#map);
     this.marks = new Marks(people, tiles === null).addTo(this.#map);
     this.#map.on("dragstart", () => (this.#moved = true));
     this.#map.on("click", (event) => {
@@ -40,22 +45,30 @@ export class FieldMap {
       if (found) onPick(found.user);
     });
     this.#map.on("mousemove", (event) => this.#hover(event.containerPoint));
-    for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
+    for (const query of [DARK, "(forced-colors: active)"]) {
       matchMedia(query).addEventListener("change", () => this.#restyle());
     }
     new ResizeObserver(() => this.#map.invalidateSize({ pan: false })).observe(byId("map"));
   }
 
-  #addTiles({ url, attribution }) {
-    // Leaflet takes attributions as markup, and this one is text.
-    const text = new Option(attribution).innerHTML;
-    this.#map.attributionControl.setPrefix(false);
-    L.tileLayer(url, { attribution: text, maxZoom: 19, detectRetina: true, referrerPolicy: "no-referrer" }).addTo(this.#map);
+  async #openArchive(tiles) {
+    const archive = new Archive(tiles);
+    try {
+      await archive.open();
+    } catch (error) {
+      console.warn(`no tiles: ${error.message}`);
+      return;
+    }
+    this.#archive = archive;
+    archive.addTo(this.#map, matchMedia(DARK).matches);
   }
 
   async #drawLand() {
     const atlas = await (await fetch("vendor/countries.json")).json();
-    const renderer = L.canvas({ padding: 0.3, pane: "tilePane" });
+    const pane = this.#map.createPane("land");
+    pane.style.zIndex = 150; // below the tiles [Leaflet, map panes]
+    pane.style.pointerEvents = "none";
+    const renderer = L.canvas({ padding: 0.3, pane: "land" });
     const options = { interactive: false, renderer, style: () => this.#landStyle() };
     this.#land = L.geoJSON(countries(atlas), options).addTo(this.#map);
   }
@@ -72,6 +85,7 @@ export class FieldMap {
 
   #restyle() {
     this.#land?.setStyle(this.#landStyle());
+    this.#archive?.addTo(this.#map, matchMedia(DARK).matches);
     this.marks.restyle();
     this.#trail?.eachLayer((layer) => layer.setStyle(trailStyle(layer.options.casing)));
   }

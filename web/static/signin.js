@@ -8,8 +8,10 @@ export class SignIn {
   #token = byId("token");
   #company = byId("company-name");
 
-  /** ON_TOKEN is called with {token, user, company, role, expires} when somebody signs in. */
-  constructor(onToken) {
+  /** ON_TOKEN is called with {token, user, company, role, expires} when somebody signs in; with DEMO a simulated fleet is offered. */
+  constructor(demo, onToken) {
+    byId("demo").hidden = !demo;
+    byId("demo").addEventListener("click", () => this.#enterDemo(onToken));
     this.#dialog.addEventListener("cancel", (event) => event.preventDefault());
     this.#dialog.querySelector("form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -40,6 +42,17 @@ export class SignIn {
     const wanted = claimsOf(this.#token.value.trim())?.role === "service";
     byId("company-field").hidden = !wanted;
     this.#company.required = wanted;
+  }
+
+  async #enterDemo(onToken) {
+    try {
+      const response = await fetch("demo-token", { method: "POST", cache: "no-store" });
+      if (!response.ok) throw new Error(`the page's server answers ${response.status}`);
+      this.#token.value = (await response.json()).token;
+      this.#submit(onToken);
+    } catch (error) {
+      this.tell(`No simulated fleet: ${error.message}.`);
+    }
   }
 
   #submit(onToken) {
