@@ -10,7 +10,7 @@ setup: .venv/installed
 	$(PYTHON) -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[dev]'
 	touch $@
 
-run: setup
+run: setup $(if $(shell command -v npm),web/static/vendor/mqtt.js)
 	.venv/bin/fieldbeat up --simulate 25
 
 test: setup
@@ -26,10 +26,15 @@ bench: setup
 
 docs: setup
 	.venv/bin/python -m tests.house.reference
+	.venv/bin/python -m tests.asyncapi_document
 
 # The live map's libraries, from npm; everything but the map works without.
 web:
-	cd web && npm ci && npm run vendor
+	npm --prefix web ci && npm --prefix web run vendor
+
+# What `run` makes of it: where npm cannot do it, the page says so, and the rest runs.
+web/static/vendor/mqtt.js: web/package-lock.json web/vendor.mjs
+	-npm --prefix web ci && npm --prefix web run vendor
 
 # Takes the newest versions that pyproject.toml allows; run the tests before you commit them.
 constraints:
