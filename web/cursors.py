@@ -12,7 +12,9 @@ import msgspec
 from fastapi import HTTPException, Query
 
 MOST = 1000
-Limit = Annotated[int, Query(ge=1, le=MOST, description="How many items at most; a page may have fewer while `next` is not null.")]
+Limit = Annotated[
+    int, Query(ge=1, le=MOST, description="How many items at most; a page may have fewer while `next` is not null.")
+]
 Cursor = Annotated[str | None, Query(max_length=400, description="`next` of the page before.")]
 
 Place = TypeVar("Place")

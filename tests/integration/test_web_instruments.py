@@ -30,7 +30,9 @@ _OURS = re.compile(r"\bfieldbeat_[a-z_]+")
 
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[Lab]:
-    with lab(tmp_path, page=PageSettings(None, 9001, "https://{s}.tiles.example/{z}/{x}/{y}.png", tile_attribution="© tiles")) as made:
+    with lab(
+        tmp_path, page=PageSettings(None, 9001, "https://{s}.tiles.example/{z}/{x}/{y}.png", tile_attribution="© tiles")
+    ) as made:
         made.field.listen()
         made.field.tell("alice", 100, device="tablet-7", session="s1", seq=1, latitude=12.97, longitude=77.59)
         made.field.tell("bob", 90, session="s2", seq=1, status="away")
