@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 from msgspec import Meta
 from sqlalchemy import Connection, RowMapping, Select, literal, select, tuple_
 
-from models.queries import DEVICE, EVENT, HISTORY, SESSION, of_company
+from models.queries import DEVICE, EVENT, HISTORY, LAST_ID, SESSION, events_of
 from models.tables import UtcDateTime
 from models.topics import Channel
 
@@ -87,12 +87,8 @@ def newest_events(
     connection: Connection, company: str, *, user: str | None, before: int | None, limit: int
 ) -> list[tuple[int, bytes]]:
     """Return up to LIMIT events of COMPANY BEFORE an id as (id, JSON), newest first."""
-    rows = (
-        select(EVENT.c.id, EVENT.c.payload)
-        .where(*of_company(company, user), EVENT.c.channel == str(Channel.EVENTS))
-        .order_by(EVENT.c.id.desc())
-        .limit(limit)
-    )
-    if before is not None:
-        rows = rows.where(EVENT.c.id < before)
+    wanted = events_of(connection, company, user)
+    place = wanted.between(before=LAST_ID if before is None else before)
+    rows = select(EVENT.c.id, EVENT.c.payload).where(place, EVENT.c.channel == str(Channel.EVENTS))
+    rows = rows.order_by(*wanted.newest_first()).limit(limit)
     return [(row[0], row[1]) for row in connection.execute(rows)]

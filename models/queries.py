@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from datetime import datetime
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select, tuple_
 
 from models import people, presence
 from models.events import State
@@ -190,13 +190,36 @@ def track(
     yield from connection.execute(rows, execution_options=STREAMED).mappings()
 
 
-def of_company(company: str, user: str | None) -> list[ColumnElement[bool]]:
-    """Return what picks the events of COMPANY, or of its USER: by one number, so that an index answers however few there are."""
-    company_id = select(COMPANY.c.id).where(COMPANY.c.name == company).scalar_subquery()
-    if user is None:
-        return [EVENT.c.company_id == company_id]
-    of_user = USER.c.company_id == company_id, USER.c.name == user
-    return [EVENT.c.user_id == select(USER.c.id).where(*of_user).scalar_subquery()]
+LAST_ID = 2**63 - 1
+"""Greater than any that is in use."""
+
+
+class EventStretch(NamedTuple):
+    """The events of a company, or of one user: a stretch of the index whose first column OF is KEY, by id."""
+
+    of: ColumnElement[int]
+    key: int
+    as_range: bool
+
+    def between(self, after: int = 0, before: int = LAST_ID) -> ColumnElement[bool]:
+        """Return what picks the events after one id and before another."""
+        if self.as_range:
+            # So said it can take no other index. PostgreSQL would look for the few events of a small company among everybody's.
+            place = tuple_(self.of, EVENT.c.id)
+            return (place > tuple_(self.key, after)) & (place < tuple_(self.key, before))
+        return (self.of == self.key) & (EVENT.c.id > after) & (EVENT.c.id < before)
+
+    def newest_first(self) -> list[ColumnElement[int]]:
+        return [self.of.desc(), EVENT.c.id.desc()]
+
+
+def events_of(connection: Connection, company: str, user: str | None) -> EventStretch:
+    """Return where the events of COMPANY are, or of its USER; a stretch without events when there is no such one."""
+    as_range = connection.dialect.name != "sqlite"  # which seeks by the first column alone then
+    if user is not None:
+        return EventStretch(EVENT.c.user_id, find_user(connection, company, user) or 0, as_range)
+    found = connection.execute(select(COMPANY.c.id).where(COMPANY.c.name == company)).scalar()
+    return EventStretch(EVENT.c.company_id, found or 0, as_range)
 
 
 def events(
@@ -209,12 +232,10 @@ def events(
     newest: bool = False,
 ) -> list[tuple[int, bytes]]:
     """Return up to LIMIT events of COMPANY AFTER an id as (id, JSON), oldest first; of the NEWEST ones on request."""
-    rows = (
-        select(EVENT.c.id, EVENT.c.payload)
-        .where(*of_company(company, user), EVENT.c.channel == str(Channel.EVENTS), EVENT.c.id > after)
-        .order_by(EVENT.c.id.desc() if newest else EVENT.c.id)
-        .limit(limit)
-    )
+    wanted = events_of(connection, company, user)
+    order = wanted.newest_first() if newest else [wanted.of, EVENT.c.id]
+    rows = select(EVENT.c.id, EVENT.c.payload).where(wanted.between(after), EVENT.c.channel == str(Channel.EVENTS))
+    rows = rows.order_by(*order).limit(limit)
     found = [(row[0], row[1]) for row in connection.execute(rows)]
     return found[::-1] if newest else found
 
