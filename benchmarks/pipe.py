@@ -23,7 +23,7 @@ from ingest.metrics import Metrics
 from ingest.outbox import Outbox
 from ingest.store import Store
 from ingest.worker import Worker
-from models.presence import Terms
+from models.standing import Terms
 
 WANTED_RATIO = 10.0
 MAX_SCRIPT_MESSAGES = 2_000

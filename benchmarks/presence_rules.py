@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 from models.events import Event
 from models.facts import Battery, Ended, Fix, Heard, Reason, Signal, Stamp
-from models.presence import Person, Terms, advance
+from models.presence import advance
+from models.standing import Person, Terms
 
 START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 TERMS = Terms()

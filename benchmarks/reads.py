@@ -26,7 +26,7 @@ from ingest.database import open_engine, upgrade
 from ingest.partitions import Partitions
 from ingest.prune import prune
 from models import paging, people, queries
-from models.presence import Terms
+from models.standing import Terms
 from models.worklog import activities
 from tests.servers import postgresql
 

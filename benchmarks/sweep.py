@@ -16,9 +16,9 @@ from ingest.database import WRITING, open_engine, upgrade
 from ingest.store import Store
 from ingest.sweep import sweep
 from models.facts import Session, Stamp, Status, Word
-from models.presence import Announced, Person, Terms
 from models.queries import COMPANY, DEVICE, LISTENING, PRESENCE, SESSION, USER
 from models.rows import PERSON_FACTS, SESSION_FACTS, person_row, session_row
+from models.standing import Announced, Person, Terms
 
 WANTED_RATIO = 2.0
 TERMS = Terms()

@@ -8,7 +8,7 @@ from datetime import datetime
 from cli.quantities import duration_text, time_text
 from models.events import State
 from models.facts import Reason, Session, Status
-from models.presence import Terms, lease
+from models.standing import Terms, lease
 
 
 def decisive(sessions: Iterable[Session], now: datetime, terms: Terms) -> Session | None:

@@ -17,7 +17,7 @@ from cli.settings import Settings
 from models import queries
 from models.errors import NotFound, StoreFailed
 from models.events import State
-from models.presence import Terms
+from models.standing import Terms
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from broker.access import Claims, Role
 from broker.tokens import Key, Revocations, Verifier
 from cli.settings import Settings
 from models.errors import BadSetting, StoreFailed
-from models.presence import Terms
+from models.standing import Terms
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

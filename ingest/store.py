@@ -21,8 +21,8 @@ from models import queries
 from models.events import State
 from models.facts import Ended, Reason
 from models.people import Name
-from models.presence import Terms
 from models.queries import EVENT, LISTENING, PRESENCE, REVOCATION
+from models.standing import Terms
 from models.tables import TurnRow, table
 from models.values import integers
 

@@ -21,9 +21,9 @@ from models.events import Event, channel_of, encode_event
 from models.facts import Ended, Heard, Said, Session, Signal, Worked
 from models.payloads import Presence
 from models.people import SESSION, Member
-from models.presence import Person, Terms
 from models.queries import ACTIVITY, EVENT, HISTORY, PRESENCE, STATUS
 from models.rows import PERSON_FACTS, RENEWAL_FACTS, SESSION_FACTS, only_renews, person_row, renewal_row, session_row
+from models.standing import Person, Terms
 from models.succession import UUID7_ENTROPY_BITS, Key, needs_siblings, uuid7
 
 _FILED = ("newest_at", "newest_seq")

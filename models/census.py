@@ -9,8 +9,8 @@ from typing import NamedTuple
 from sqlalchemy import Connection, and_, case, false, func, literal, or_, select
 
 from models.facts import Reason
-from models.presence import Terms
 from models.queries import EVENT, PRESENCE, SESSION
+from models.standing import Terms
 
 
 class Backlog(NamedTuple):

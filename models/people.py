@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from sqlalchemy import Connection, RowMapping, Select, select
 
 from models.facts import Session
-from models.presence import Person
 from models.rows import person_of, session_of
+from models.standing import Person
 from models.succession import Key
 from models.tables import Company, Device, DeviceSession, PresenceRow, User, table
 from models.values import integers, rows

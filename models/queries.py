@@ -13,8 +13,8 @@ from models import people, presence
 from models.events import State
 from models.facts import Session
 from models.people import Member
-from models.presence import Terms
 from models.rows import session_of
+from models.standing import Terms
 from models.tables import (
     ActivityRow,
     Company,

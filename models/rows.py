@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from models.facts import Battery, Fix, Reason, Session, Stamp, Status, Text, Word, Work
-from models.presence import Announced, Person
+from models.standing import Announced, Person
 from models.succession import Key
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from broker.embedded.counters import Snapshot
 from ingest.dialect import Dialect
 from ingest.metrics import Metrics
 from models import queries
-from models.presence import Terms
+from models.standing import Terms
 
 
 @dataclass(frozen=True, slots=True)

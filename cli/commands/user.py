@@ -14,7 +14,7 @@ from cli.wording import activity_text, position_text, standing_text
 from models import queries
 from models.events import State, number, rfc3339
 from models.facts import Session, last_seen
-from models.presence import Terms, lease
+from models.standing import Terms, lease
 
 _DEVICES = (
     Column("device"),

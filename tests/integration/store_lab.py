@@ -18,7 +18,7 @@ from ingest.decode import Decoded, Ignored, Rejected, decode
 from ingest.dialect import Dialect
 from ingest.store import Store
 from models import queries
-from models.presence import Terms
+from models.standing import Terms
 from models.topics import Address, Channel
 
 T0 = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
-from models import people, presence, queries
+from models import people, queries, standing
 from models.census import LeaseState, leases_by_state
 from models.facts import Reason
-from models.presence import Terms
+from models.standing import Terms
 from tests.integration.store_lab import SESSIONS, TERMS, at, beat, listening_store, offline
 
 S0, S1 = SESSIONS[:2]
@@ -64,7 +64,7 @@ def by_rule(engine: Engine, now: datetime, terms: Terms) -> Counter[LeaseState]:
     found: Counter[LeaseState] = Counter()
     for member in members:
         for session in member.person.sessions.values():
-            lease = presence.lease(session, terms)
+            lease = standing.lease(session, terms)
             assert lease is not None
             if lease.end <= now:
                 found[_ENDED[lease.reason]] += 1

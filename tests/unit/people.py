@@ -8,7 +8,8 @@ from typing import Any
 
 from models.events import Event, FellSilent
 from models.facts import Battery, Ended, Fix, Heard, Reason, Said, Signal, Stamp, Status, Text, Work, Worked
-from models.presence import Person, Standing, Terms, advance, settle, standing
+from models.presence import advance, settle
+from models.standing import Person, Standing, Terms, standing
 
 START = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
 TERMS = Terms()

@@ -8,7 +8,8 @@ import pytest
 
 from models.events import ActivityChanged, FellSilent, StatusUpdated, WentOffline, WentOnline
 from models.facts import Reason, Status
-from models.presence import Person, Terms, advance, lease, settle, standing, state
+from models.presence import advance, settle, state
+from models.standing import Person, Terms, lease, standing
 from tests.unit.people import (
     SECOND,
     START,

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from models.events import Event, FellSilent
 from models.facts import Heard, Reason, Signal, Status
-from models.presence import Person, Standing, Terms, advance, settle, standing, state
+from models.presence import advance, settle, state
+from models.standing import Person, Standing, Terms, standing
 from tests.unit.people import SECOND, TERMS, activity, heartbeat, minute, revocation, says, sign_off, will
 from tests.unit.session_ids import ulid, uuid7
 

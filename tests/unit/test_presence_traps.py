@@ -10,7 +10,7 @@ from broker.link import Delivery
 from ingest.decode import Decoded, Ignored, decode
 from models.events import FellSilent, WentOffline, WentOnline
 from models.facts import Reason, Signal, Status
-from models.presence import Terms
+from models.standing import Terms
 from tests.unit.people import SECOND, START, Life, heartbeat, minute, says, sign_off, will
 from tests.unit.session_ids import ulid
 
