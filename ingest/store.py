@@ -32,9 +32,11 @@ Outcome = Decoded | Rejected | Ignored
 
 
 class Written(Struct, frozen=True):
-    """What became of a batch. `touched` are the users who were heard of;"""
+    """What became of a batch; `late` are those of the stored messages that came after newer ones of their session, `touched` the users
+    who were heard of."""
 
     stored: int = 0
+    late: int = 0
     duplicates: int = 0
     rejected: int = 0
     ignored: int = 0
@@ -74,6 +76,7 @@ class Store:
             write_rejected(connection, [*refused, *admitted.refused])
         return Written(
             stored=transaction.stored,
+            late=transaction.late,
             duplicates=transaction.copies,
             rejected=len(refused) + len(admitted.refused),
             ignored=len(outcomes) - len(decoded) - len(refused),

@@ -59,6 +59,7 @@ class Transaction:
         self._copies: dict[history.Id, Entry] = {}
         self._corrected: dict[history.Id, tuple[Entry, Entry]] = {}
         self.copies = 0
+        self.late = 0
         self._told: list[tuple[Member, Event]] = []
         self._activity: list[dict[str, Any]] = []
         self._status: list[dict[str, Any]] = []
@@ -110,8 +111,11 @@ class Transaction:
         payload, filed = _presence(decoded), member.filed[key]
         entry = history.entry(member.user_id, filed.row_id, decoded, payload)
         id_ = filed.row_id, decoded.message
-        if not history.is_beyond(payload, filed) and self._is_copy(id_, entry):
-            return True
+        if not history.is_beyond(payload, filed):
+            if self._is_copy(id_, entry):
+                return True
+            # What tells neither time nor number is as new as its receipt.
+            self.late += payload.seq is not None or payload.at is not None
         self._entries[id_] = entry
         self._filed.add(filed.row_id)
         history.file(payload, filed)

@@ -110,6 +110,7 @@ class Worker:
         metrics.observe("batch_size", [len(items)])
         metrics.count("received", len(items))
         metrics.count("stored", written.stored)
+        metrics.count("late", written.late)
         metrics.count("duplicates", written.duplicates)
         metrics.count("ignored", written.ignored)
         refused = Counter(outcome.refusal for _, outcome in items if isinstance(outcome, Rejected))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import msgspec
 import pytest
@@ -120,3 +121,12 @@ def test_what_is_refused_is_counted_by_class_and_every_message_by_its_own_lag(pi
     refused = {label: times for (name, label), times in pipe.metrics.counters().items() if name == "rejected"}
     assert refused == dict.fromkeys(set(Refusal) - {Refusal.UNSTORABLE}, 1)
     assert sum(pipe.metrics.observed("lag_s").buckets) == 7
+
+
+def test_what_comes_after_newer_messages_of_its_session_is_counted_as_late(pipe: Pipe) -> None:
+    said: list[dict[str, Any]] = [{"seq": 1}, {"seq": 5}, {"seq": 3}, {"seq": 5}, {"seq": 6}, {}]
+    for fields in said:
+        pipe.send(session=S0, **fields)
+        pipe.settle()
+    counted = {name: times for (name, _), times in pipe.metrics.counters().items()}
+    assert (counted["stored"], counted["late"], counted["duplicates"]) == (5, 1, 1)
