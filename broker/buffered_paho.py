@@ -1,12 +1,13 @@
 """paho's client with a buffered socket: it reads in chunks, hands messages over together, and acknowledges many at once.
 
 paho reads three times a message and writes each acknowledgement by itself. This file replaces its loop, and relies on private parts
-of the one version that pyproject.toml names: `_packet_queue`, `_packet_handle`, `_out_packet`, `_sock_recv`, `_sock_send`, `_sock_close`.
+of the one version that pyproject.toml names: `_packet_handle`, `_out_packet`, `_sock_recv`, `_sock_send`, `_sock_close`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import selectors
 import socket
 import struct
@@ -98,7 +99,7 @@ class BufferedClient(paho.Client):
         if self._sock is None:
             return MQTTErrorCode.MQTT_ERR_NO_CONN
         full = self._is_full()
-        hold_s = timeout if full else self._read_from_s - time.monotonic()
+        hold_s = math.inf if full else self._read_from_s - time.monotonic()
         ready = self._wait(min(timeout, hold_s), 0) if hold_s > 0 else self._wait(timeout, _READ)
         leaving = self._leaving  # looked at first: whoever leaves has acknowledged before
         self._acknowledge_all()
@@ -116,6 +117,7 @@ class BufferedClient(paho.Client):
     def close(self) -> None:
         """Give back the sockets; `loop` has returned for the last time."""
         self._sock_close()
+        self.on_socket_register_write = None
         for each in (self._selector, self._alarm, self._bell):
             each.close()
 
@@ -146,7 +148,7 @@ class BufferedClient(paho.Client):
         if count := len(waiting):
             words = [_PUBACK_START] * (2 * count)
             words[1::2] = [waiting.popleft() for _ in range(count)]
-            self._packet_queue(_PUBACK, struct.pack(f"!{2 * count}H", *words), 0, 0)
+            self._out_packet.append(_block(struct.pack(f"!{2 * count}H", *words)))
 
     def loop_write(self) -> MQTTErrorCode:
         """Write what is queued, as one block."""
@@ -165,12 +167,7 @@ class BufferedClient(paho.Client):
             size += len(parts[-1])
             queue.popleft()
         if parts:
-            queue.appendleft(
-                {
-                    "command": _PUBACK, "mid": 0, "qos": 0, "pos": 0, "to_process": size,
-                    "packet": b"".join(parts), "info": None,
-                }
-            )  # fmt: skip
+            queue.appendleft(_block(b"".join(parts)))
 
     def _create_socket_connection(self) -> socket.socket:
         made = super()._create_socket_connection()
@@ -244,3 +241,10 @@ class BufferedClient(paho.Client):
                     continue
                 except OSError:
                     return
+
+
+def _block(packets: bytes) -> Any:  # noqa: ANN401 paho keeps the name of this dictionary's type to itself
+    """Return PACKETS as paho queues one packet, of a kind that it only writes."""
+    return {
+        "command": _PUBACK, "mid": 0, "qos": 0, "pos": 0, "to_process": len(packets), "packet": packets, "info": None,
+    }  # fmt: skip
