@@ -41,6 +41,8 @@ _LONGEST_POLL_S = 0.1
 _FIRST_PATIENCE_S = 10.0
 _PAUSE_S = 1.0
 _CONFIRM_WITHIN_S = 1.0
+_CREW = 50
+"""How many devices a town has at least, if there are several towns."""
 _SPARE_DESCRIPTORS = 64
 _TOKEN_LIFETIME = timedelta(hours=12)
 
@@ -283,7 +285,8 @@ def _devices(options: FleetOptions, identities: Iterable[Identity]) -> Iterable[
     rate_hz = options.rate_hz or options.devices / DEFAULT_PERIOD_S
     habits = Habits(period_s=options.devices / rate_hz)
     epoch = datetime.now(UTC)
-    towns = tuple(TOWNS.values())
+    # A small fleet is in one town: on a map of the world nobody is seen to move.
+    towns = tuple(TOWNS.values())[: max(1, options.devices // _CREW)]
     for place, identity in enumerate(identities):
         # Both devices of a user are in the same van, so they take the same route.
         route_rng = random.Random(f"{options.seed}/{identity.user}")  # noqa: S311 repeatable on purpose

@@ -42,8 +42,7 @@ export class Feed {
           "li",
           { "data-type": event.type },
           element("time", { datetime: event.timestamp }, timeText(Date.parse(event.timestamp), now, true)),
-          element("button", { type: "button", click: () => this.onPick(event.userId) }, String(event.userId)),
-          element("span", {}, eventText(event)),
+          element("span", {}, element("button", { type: "button", click: () => this.onPick(event.userId) }, String(event.userId)), ` ${eventText(event)}`),
         ),
       ),
     );

@@ -126,9 +126,10 @@ export const Marks = L.Renderer.extend({
     const placed = this._placed(min, size);
     for (const kind of LAYERS) this._stamp(context, placed[kind], this._bitmaps[kind]);
     this._ring(context, min);
-    const all = LAYERS.flatMap((kind) => placed[kind]);
+    const all = LAYERS.toReversed().flatMap((kind) => placed[kind]); // where names meet, the most urgent is written
     if (this._map.getZoom() >= NAMES_FROM_ZOOM && all.length <= MOST_NAMES) this._label(context, all);
     else this._label(context, crowds(all));
+    this._stamp(context, placed.silent, this._bitmaps.silent); // no name hides them
     if (this._glides.size) this._soon();
     this._tookMs = performance.now() - started;
   },
@@ -211,8 +212,9 @@ export const Marks = L.Renderer.extend({
     for (const { x, y, label } of places) {
       if (written.some((other) => Math.abs(other.y - y) < LINE && Math.abs(other.x - x) < other.width)) continue;
       written.push({ x, y, width: context.measureText(label).width + SIZE });
-      context.strokeText(label, x + SIZE * 0.7, y);
-      context.fillText(label, x + SIZE * 0.7, y);
+      const left = x + SIZE * (label === this._selected ? 1.05 : 0.7); // beside the ring
+      context.strokeText(label, left, y);
+      context.fillText(label, left, y);
     }
   },
 });

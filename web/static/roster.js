@@ -144,7 +144,8 @@ class Row {
       this.#sign.replaceChildren(sign(person.kind));
       node.dataset.kind = person.kind;
     }
-    say(this.#what, person.message ?? activityText(person.project, person.task));
+    const said = person.message === null ? "" : `“${person.message}”`;
+    say(this.#what, [activityText(person.project, person.task), said].filter(Boolean).join(" · "));
     const low = person.battery !== null && person.battery <= 15 ? ` · ${Math.round(person.battery)} %` : "";
     say(this.#standing, standingText(person) + low);
     say(this.#age, ageText(person.status === "offline" ? person.since : person.lastSeen, now));

@@ -4,6 +4,7 @@ import { element } from "./dom.js";
 import { durationText, timeText } from "./words.js";
 
 const DAY = 24 * 3600_000;
+const EDGE = 0.09;
 
 /** Return [{from, to, reason}] of PERSON being online between FROM and NOW, from EVENTS (newest first); `to` is null for the present one. */
 export function spans(person, events, from, now) {
@@ -44,8 +45,10 @@ function hours(from) {
   for (let hour = 1; hour <= 24; hour += 1) {
     const at = new Date(first.getTime() + hour * 3600_000);
     if (at.getHours() % 6 !== 0) continue;
+    const part = (at.getTime() - from) / DAY;
+    if (part < EDGE || part > 1 - EDGE) continue; // it would be cut
     const mark = element("span", {}, timeText(at.getTime(), at.getTime()));
-    mark.style.left = `${(100 * (at.getTime() - from)) / DAY}%`;
+    mark.style.left = `${100 * part}%`;
     row.append(mark);
   }
   return row;
