@@ -42,8 +42,8 @@ class Up:
     def _command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "cli.main", *words]
 
-    def token(self) -> str:
-        words = self._command("token", "issue", "--company", "fieldbeat", "--user", "load", "--role", "service")
+    def token(self, company: str = "fieldbeat", user: str = "load", role: str = "service") -> str:
+        words = self._command("token", "issue", "--company", company, "--user", user, "--role", role)
         return subprocess.run(
             words, cwd=self.home, env=self.environment, capture_output=True, text=True, check=True
         ).stdout.strip()
