@@ -18,6 +18,7 @@ from models.errors import StoreFailed, StoreRefused
 
 _PATIENCE = "SET LOCAL lock_timeout = '30s'; SET LOCAL idle_in_transaction_session_timeout = '60s'"
 """A writer that hangs must not hold up the others for ever."""
+_FLEETING = "SET LOCAL synchronous_commit = off"
 
 
 class Dialect:
@@ -58,16 +59,21 @@ class Dialect:
         next_id = func.nextval(f"{table.name}_id_seq")
         return list(connection.execute(select(next_id).select_from(each)).scalars())
 
+    @property
+    def one_writer(self) -> bool:
+        """Whether the database lets one transaction write at a time."""
+        return self._is_sqlite
+
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, lasting: bool = True) -> Iterator[Connection]:
         """Open a transaction that writes, and commit it; raise `StoreFailed` or `StoreRefused` with nothing written.
 
-        One at a time: the writing connection is the caller's alone until then.
+        With one writer the connection is the caller's alone until then. What is not LASTING may be undone by a crash, and is quicker.
         """
         try:
             with self._writer() as connection, connection.begin():
                 if not self._is_sqlite:
-                    connection.exec_driver_sql(_PATIENCE)
+                    connection.exec_driver_sql(_PATIENCE if lasting else f"{_PATIENCE}; {_FLEETING}")
                 yield connection
         except (DBAPIError, self._driver.Error) as error:
             raise self._meaning(getattr(error, "orig", error)) from error

@@ -24,6 +24,8 @@ OFFLINE_NOTICE = b'{"online":false}'
 """The last will of the service on `fieldbeat/service`."""
 
 _PAGE = 500
+_MOVED_PAGE = 100
+"""What only moved goes in small pages, so that what changed waits for few of them."""
 _CONFIRM_S = 10.0
 _POLL_S = 0.5
 _TURN_S = 4.0
@@ -203,7 +205,7 @@ class Outbox:
         now = time.monotonic()
         moved: list[int] = []
         with self._lock:
-            while self._queue and not self._behind and self._queue[0][0] <= now and len(moved) < _PAGE:
+            while self._queue and not self._behind and self._queue[0][0] <= now and len(moved) < _MOVED_PAGE:
                 due, user_id = heapq.heappop(self._queue)
                 if self._moved.get(user_id) == due:
                     moved.append(user_id)

@@ -86,9 +86,19 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        """Open a transaction that writes no people."""
+        """Open a transaction that writes, but writes no people."""
         with self._lock, self._dialect.writing() as connection:
             yield connection
+
+    @contextmanager
+    def _noting(self) -> Iterator[Connection]:
+        """Open a transaction that writes what no batch does; it waits for none where the database can do both at once."""
+        if self._dialect.one_writer:
+            with self._writing() as connection:
+                yield connection
+        else:
+            with self._dialect.writing(lasting=False) as connection:
+                yield connection
 
     @contextmanager
     def _writing_people(self) -> Iterator[tuple[Connection, bool]]:
@@ -155,7 +165,7 @@ class Store:
         """Note that a worker is listening at NOW; an unbroken spell goes on, a broken one begins anew (contract 4.7)."""
         oldest = now - timedelta(seconds=self._gap_s)
         new = self._dialect.insert(LISTENING)
-        with self._writing() as connection:
+        with self._noting() as connection:
             connection.execute(
                 new.on_conflict_do_update(
                     index_elements=[LISTENING.c.id],
@@ -175,7 +185,7 @@ class Store:
     def take_turn(self, job: str, holder: str, now: datetime, for_s: float) -> bool:
         """Whether it is HOLDER's turn to do JOB: nobody else's is still running. The turn then lasts FOR_S seconds."""
         new = self._dialect.insert(TURN)
-        with self._writing() as connection:
+        with self._noting() as connection:
             taken = connection.execute(
                 new.on_conflict_do_update(
                     index_elements=[TURN.c.job],
@@ -188,7 +198,7 @@ class Store:
 
     def end_turns(self, holder: str) -> None:
         """Let others have the turns that are HOLDER's."""
-        with self._writing() as connection:
+        with self._noting() as connection:
             connection.execute(TURN.delete().where(TURN.c.holder == holder))
 
     def unconfirmed_events(self, limit: int) -> list[RowMapping]:
@@ -213,7 +223,7 @@ class Store:
 
     def confirm_events(self, event_ids: Sequence[int], now: datetime) -> None:
         """Note that the broker has taken the events."""
-        with self._writing() as connection:
+        with self._noting() as connection:
             taken = EVENT.c.id.in_(integers(connection, event_ids))
             connection.execute(update(EVENT).where(taken).values(confirmed_at=now))
 
