@@ -84,9 +84,9 @@ class Crowd:
 
     def introduce(self) -> None:
         """Let everybody be heard once, and be stored."""
-        people = range(len(self._place))
-        for first in range(0, len(people), _AT_ONCE):
-            self._tell(people[first : first + _AT_ONCE], 0)
+        turns = range(len(self._place))
+        for first in range(0, len(turns), _AT_ONCE):
+            self._tell(turns[first : first + _AT_ONCE])
 
     @contextmanager
     def driving(self) -> Iterator[None]:
@@ -104,18 +104,18 @@ class Crowd:
         began, told, people = time.monotonic(), 0, len(self._place)
         while not self._stop.wait(0.02):
             due = int((time.monotonic() - began) * people / PERIOD_S)
-            for turn in range(told, due):
-                self._tell(range(turn % people, turn % people + 1), 1 + turn // people)
+            self._tell(range(people + told, people + due))
             told = due
 
-    def _tell(self, people: range, seq: int) -> None:
-        """Publish a heartbeat for each of PEOPLE, and wait until the broker has taken them."""
-        self._socket.sendall(b"".join(self._packet(person, seq) for person in people))
-        missing = len(people) * _PUBACK_BYTES
+    def _tell(self, turns: range) -> None:
+        """Publish the heartbeats whose TURNS have come, and wait until the broker has taken them."""
+        self._socket.sendall(b"".join(self._packet(turn) for turn in turns))
+        missing = len(turns) * _PUBACK_BYTES
         while missing:
             missing -= len(self._socket.recv(missing))
 
-    def _packet(self, person: int, seq: int) -> bytes:
+    def _packet(self, turn: int) -> bytes:
+        seq, person = divmod(turn, len(self._place))
         latitude, longitude = self._place[person]
         self._heading[person] += self._rng.gauss(0, 0.4)
         latitude += _STEP_DEG * math.cos(self._heading[person])

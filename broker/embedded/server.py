@@ -81,9 +81,9 @@ class EmbeddedBroker:
         """Return when it listens. Raise `BadSetting` when an address cannot be had. It can be started once."""
         options = self._options
         with contextlib.ExitStack() as undo:
-            sockets = {"default": undo.enter_context(_bound(options.host, options.port, "embedded_port"))}
+            sockets = {"default": undo.enter_context(_bound(options.host, options.port, "FIELDBEAT_EMBEDDED_PORT"))}
             if options.ws_port is not None:
-                sockets["ws"] = undo.enter_context(_bound(options.host, options.ws_port, "embedded_ws_port"))
+                sockets["ws"] = undo.enter_context(_bound(options.host, options.ws_port, "FIELDBEAT_EMBEDDED_WS_PORT"))
             undo.pop_all()
         self._addresses = Addresses(_address(sockets["default"]), _address(sockets["ws"]) if "ws" in sockets else None)
         self._thread = threading.Thread(target=self._run, args=(sockets,), name="embedded-broker", daemon=True)

@@ -48,3 +48,24 @@ def test_a_port_that_is_taken_stops_it_in_one_line(field: Field) -> None:
     assert done.returncode == 2
     assert "FIELDBEAT_HTTP_PORT" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("taken", ["FIELDBEAT_HTTP_PORT", "FIELDBEAT_EMBEDDED_PORT", "FIELDBEAT_EMBEDDED_WS_PORT"])
+def test_up_names_the_setting_of_a_port_that_is_taken_and_announces_nothing(field: Field, taken: str) -> None:
+    ports = ("FIELDBEAT_HTTP_PORT", "FIELDBEAT_EMBEDDED_PORT", "FIELDBEAT_EMBEDDED_WS_PORT")
+    field.settings |= {name: str(free_port()) for name in ports if name != taken}
+    done = field.run("up")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert taken in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_ingest_of_its_own_tells_its_own_metrics(field: Field) -> None:
+    field.settings["FIELDBEAT_METRICS_PORT"] = str(free_port())
+    field.start("ingest")
+    root = f"http://127.0.0.1:{field.settings['FIELDBEAT_METRICS_PORT']}"
+    until(lambda: httpx.get(f"{root}/readyz").status_code == 200, "broker and database answer")
+    field.publish("alice", {"session": "a1", "seq": 1})
+    until(lambda: "fieldbeat_messages_received_total 0.0" not in httpx.get(f"{root}/metrics").text, "it is counted")
+    assert "fieldbeat_people" not in httpx.get(f"{root}/metrics").text
+    assert field.stop("ingest") == 0

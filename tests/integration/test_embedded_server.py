@@ -30,7 +30,7 @@ def test_a_taken_port_is_named_and_nothing_stays_open() -> None:
         free.close()
         broker = EmbeddedBroker(Options(port=free_port, ws_port=port), verify, is_revoked)
         with pytest.raises(
-            BadSetting, match=f"embedded_ws_port: cannot listen on 127.0.0.1:{port}: Address already in use"
+            BadSetting, match=f"FIELDBEAT_EMBEDDED_WS_PORT: cannot listen on 127.0.0.1:{port}: Address already in use"
         ):
             broker.start()
         socket.create_server(("127.0.0.1", free_port)).close()
@@ -59,6 +59,18 @@ def test_a_broker_that_stops_ends_all_connections_and_frees_its_ports() -> None:
         with pytest.raises(ConnectionRefusedError):
             RawClient(port)
         lab.broker.stop()
+
+
+def test_whether_the_broker_answers_is_asked_of_its_own_thread() -> None:
+    held = threading.Event()
+    with running() as lab:
+        assert lab.broker.trouble(10) is None
+        lab.broker.call(held.wait)
+        assert lab.broker.trouble(0.01) == "the embedded broker does not answer"
+        held.set()
+        assert lab.broker.trouble(10) is None
+        lab.broker.stop()
+        assert lab.broker.trouble(10) == "the embedded broker does not run"
 
 
 def test_a_broker_that_stops_declares_no_device_offline() -> None:
