@@ -116,7 +116,10 @@ class _Merge:
         self._merge = f'UPDATE "{table.name}" SET {values} FROM "{stage}" WHERE {matching}'  # noqa: S608 our own names
 
     def write(self, connection: Connection, rows: Iterable[Row]) -> None:
-        connection.exec_driver_sql(self._stage)
+        # The table lives as long as the driver's connection, and so does this dictionary. One that failed is not used again.
+        if self._stage not in connection.info:
+            connection.exec_driver_sql(self._stage)
+            connection.info[self._stage] = True
         self._copy.write(connection, rows)
         connection.exec_driver_sql(self._merge)
 

@@ -169,13 +169,14 @@ class Outbox:
 
     def _relay_states(self) -> bool:
         """Publish a page of states: first those that changed, then those that moved, then the rest where all are due."""
-        user_ids = self._due_users()
+        changed = self._store.unpublished(_PAGE)
+        user_ids = changed or self._due_users()
         if not user_ids:
             return False
         # Whoever moves from here on is published again: the states may have been read before.
         self._take(user_ids)
         try:
-            states = self._store.next_states(user_ids, self._clock())
+            states = (self._store.states if changed else self._store.next_states)(user_ids, self._clock())
         except StoreFailed:
             self.tell(user_ids, behind=self._behind)
             raise
@@ -199,9 +200,6 @@ class Outbox:
             self._forget(now)
 
     def _due_users(self) -> list[int]:
-        changed = self._store.unpublished(_PAGE)
-        if changed:
-            return changed
         now = time.monotonic()
         moved: list[int] = []
         with self._lock:

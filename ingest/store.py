@@ -85,9 +85,9 @@ class Store:
         )
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _writing(self, *, lasting: bool = True) -> Iterator[Connection]:
         """Open a transaction that writes, but writes no people."""
-        with self._lock, self._dialect.writing() as connection:
+        with self._lock, self._dialect.writing(lasting=lasting) as connection:
             yield connection
 
     @contextmanager
@@ -227,10 +227,17 @@ class Store:
             taken = EVENT.c.id.in_(integers(connection, event_ids))
             connection.execute(update(EVENT).where(taken).values(confirmed_at=now))
 
+    def states(self, user_ids: Sequence[int], now: datetime) -> dict[int, State]:
+        """Return the states of USER_IDS, true at NOW."""
+        with self._dialect.reading() as connection:
+            return queries.states(connection, user_ids, now, self._terms_at(connection, now))
+
     def next_states(self, user_ids: Sequence[int], now: datetime) -> dict[int, State]:
-        """Return the states of USER_IDS, true at NOW, each with a `rev` above all that were published."""
+        """Return the states of USER_IDS, true at NOW, each with a `rev` above all that were published.
+
+        What was announced has a rev of its own already; what only moved takes the next one.
+        """
         with self._writing() as connection:
-            # What was announced has a rev of its own already; what only moved takes the next one.
             stale = PRESENCE.c.user_id.in_(integers(connection, user_ids)), PRESENCE.c.rev == PRESENCE.c.published_rev
             connection.execute(update(PRESENCE).where(*stale).values(rev=PRESENCE.c.rev + 1))
             return queries.states(connection, user_ids, now, self._terms_at(connection, now))
@@ -239,7 +246,7 @@ class Store:
         """Note which revs of which users' states the broker has taken."""
         rows = [{"b_id": user_id, "b_rev": rev} for user_id, rev in revs.items()]
         if rows:
-            with self._writing() as connection:
+            with self._writing(lasting=False) as connection:
                 connection.execute(_CONFIRM_STATE, rows)
 
 
