@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,13 @@ _PATIENCE_S = 2.0
 """For how long a broker may keep whoever asks for its readiness waiting."""
 
 
+def bind_web(settings: Settings) -> socket.socket:
+    """Return the socket of the web part; raise `BadSetting` when its address cannot be had."""
+    from web.server import bind
+
+    return bind(settings.http_host, settings.http_port)
+
+
 def add_web(
     service: Service,
     settings: Settings,
@@ -30,11 +38,15 @@ def add_web(
     page: PageSettings,
     broker_trouble: Callable[[], str | None],
     *,
+    listening: socket.socket | None = None,
     metrics: Metrics | None = None,
     broker: EmbeddedBroker | None = None,
     demo_token: Callable[[], str] | None = None,
 ) -> Server:
-    """Add the web part to SERVICE, on an engine of its own, so that readers never wait for the ingest's connections nor it for theirs."""
+    """Add the web part to SERVICE, on an engine of its own, so that readers never wait for the ingest's connections nor it for theirs.
+
+    LISTENING is its socket, if that is bound already.
+    """
     from web.app import create_app
     from web.parts import Parts
     from web.server import Server
@@ -53,7 +65,7 @@ def add_web(
         broker_counters=None if broker is None else lambda: broker.counters,
         demo_token=demo_token,
     )
-    server = Server(create_app(parts), settings.http_host, settings.http_port)
+    server = Server(create_app(parts), listening or bind_web(settings))
     service.add("web", server.run, server.stop)
     return server
 
@@ -78,6 +90,7 @@ def add_embedded_web(
     broker: EmbeddedBroker,
     is_revoked: Callable[[Claims], bool],
     metrics: Metrics,
+    listening: socket.socket,
     demo_token: Callable[[], str] | None,
 ) -> Server:
     """Add the web part to a SERVICE whose broker and pipe run in this process."""
@@ -89,6 +102,7 @@ def add_embedded_web(
         is_revoked,
         page,
         lambda: broker.trouble(_PATIENCE_S),
+        listening=listening,
         metrics=metrics,
         broker=broker,
         demo_token=demo_token,
@@ -103,7 +117,7 @@ def add_instruments(
         return
     from web.app import create_instruments
     from web.parts import Parts
-    from web.server import Server
+    from web.server import Server, bind
 
     parts = Parts(
         engine=engine,
@@ -117,7 +131,7 @@ def add_instruments(
         pipe=metrics,
     )
     port = settings.metrics_port and settings.metrics_port + number - 1
-    server = Server(create_instruments(parts), settings.http_host, port, "FIELDBEAT_METRICS_PORT")
+    server = Server(create_instruments(parts), bind(settings.http_host, port, "FIELDBEAT_METRICS_PORT"))
     service.add("instruments", server.run, server.stop)
 
 

@@ -1,1 +1,1 @@
-"""The read API, health, metrics and the live map (empty until they are built)."""
+"""The read API, health, metrics and the live map."""

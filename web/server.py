@@ -1,4 +1,4 @@
-"""The HTTP server: bound when it is made, so that a port that is taken is known before anything runs."""
+"""The HTTP server, and its socket, which is bound first: a port that is taken is known before anything runs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,27 @@ _GRACE_S = 2
 _MOST_AT_ONCE = 512
 
 
-class Server:
-    """Serves an application from a thread of the caller's, until stopped; SETTING is what its port is named by."""
+def bind(host: str, port: int, setting: str = "FIELDBEAT_HTTP_PORT") -> socket.socket:
+    """Return a socket that listens there; raise `BadSetting`, which names the SETTING of the port, when it cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise BadSetting(f"{setting}, FIELDBEAT_HTTP_HOST: cannot listen on {host}:{port}: {_reason(error)}") from None
+    # Inherited by each connection. asyncio sets it only where the socket names its protocol, and create_server's does not.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
-    def __init__(self, app: FastAPI, host: str, port: int, setting: str = "FIELDBEAT_HTTP_PORT") -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        try:
-            self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
-        except (OSError, OverflowError) as error:
-            raise BadSetting(
-                f"{setting}, FIELDBEAT_HTTP_HOST: cannot listen on {host}:{port}: {_reason(error)}"
-            ) from None
-        # Inherited by each connection. asyncio sets it only where the socket names its protocol, and create_server's does not.
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+def _reason(error: OSError | OverflowError) -> str:
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+
+
+class Server:
+    """Serves an application on a LISTENING socket from a thread of the caller's, until stopped; the socket is then closed."""
+
+    def __init__(self, app: FastAPI, listening: socket.socket) -> None:
+        self._socket = listening
         logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it says at length that it starts
         self._server = uvicorn.Server(
             uvicorn.Config(
@@ -55,7 +63,3 @@ class Server:
     def stop(self) -> None:
         """Take no more requests, finish those at hand, and end `run`."""
         self._server.should_exit = True
-
-
-def _reason(error: OSError | OverflowError) -> str:
-    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from cli import output, running, wiring
 from cli.service import Service
-from cli.serving import add_embedded_web
+from cli.serving import add_embedded_web, bind_web
 from cli.settings import Settings, load
 from ingest.metrics import Metrics
 
@@ -21,10 +22,15 @@ _COMPANY = "demo"
 
 def up(simulate: Simulate = 0) -> None:
     """Run the embedded broker, ingest, the scheduled jobs and the web page in one process, until Ctrl-C."""
-    from broker.embedded import LocalLink
-
     settings = load()
     output.start_logging(settings.log_level, settings.log_format)
+    with bind_web(settings) as listening:  # before any device is served
+        _run(settings, listening, simulate)
+
+
+def _run(settings: Settings, listening: socket.socket, simulate: int) -> None:
+    from broker.embedded import LocalLink
+
     engine = wiring.ready_engine(settings)
     service, metrics = Service(), Metrics()
     watch = wiring.revocation_watch(settings, engine)
@@ -33,7 +39,7 @@ def up(simulate: Simulate = 0) -> None:
     try:
         metrics.watch("queue", lambda: broker.counters.held)
         demo = wiring.demo_token(settings, _COMPANY) if simulate else None
-        page = add_embedded_web(service, settings, broker, watch.covers, metrics, demo)
+        page = add_embedded_web(service, settings, broker, watch.covers, metrics, listening, demo)
         link = LocalLink(broker)
         if simulate:
             _add_fleet(service, settings, simulate, broker.addresses.tcp)

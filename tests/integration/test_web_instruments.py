@@ -22,7 +22,7 @@ from tests.integration.web_lab import Lab, lab, token
 from web.app import create_instruments
 from web.parts import PageSettings
 from web.requests import security_headers
-from web.server import Server
+from web.server import Server, bind
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 _OURS = re.compile(r"\bfieldbeat_[a-z_]+")
@@ -117,7 +117,7 @@ def test_a_database_that_only_reads_is_not_ready_where_the_ingest_runs(web: Lab)
 
 
 def test_a_process_without_a_page_tells_of_itself_alone(web: Lab) -> None:
-    server = Server(create_instruments(web.parts), "127.0.0.1", 0)
+    server = Server(create_instruments(web.parts), bind("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, name="instruments under test")
     thread.start()
     try:

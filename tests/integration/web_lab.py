@@ -21,7 +21,7 @@ from ingest.metrics import Metrics
 from tests.integration.field import Field
 from web.app import create_app
 from web.parts import PageSettings, Parts
-from web.server import Server
+from web.server import Server, bind
 
 KEY = Key.from_secret("a secret for tests, of more than 32 bytes")
 
@@ -73,7 +73,7 @@ class Lab:
 def lab(place: Path, page: PageSettings = PageSettings()) -> Iterator[Lab]:  # noqa: B008 a frozen value
     """Run the web part in a thread until the end of the block."""
     made = Lab(Field(place), page=page)
-    server = Server(create_app(made.parts), "127.0.0.1", 0)
+    server = Server(create_app(made.parts), bind("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, name="web under test")
     thread.start()
     try:
