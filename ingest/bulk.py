@@ -5,7 +5,9 @@ SQLAlchemy's own way spends three times as long on the parameters of a heartbeat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 from sqlalchemy import Column, Connection, Table
@@ -17,11 +19,17 @@ Row = Sequence[Any]
 """The values of a row, in the order of the writer's columns."""
 
 
-class Bulk(Protocol):
+class Bulk(ABC):
     """Writes rows of the same columns of one table; columns of text and bytes come after all others."""
+
+    @abstractmethod
+    def writing(self, connection: Connection, rows: Iterable[Row]) -> AbstractContextManager[None]:
+        """Write ROWS in the open transaction of CONNECTION until the end of a block, which may compute, but not use CONNECTION."""
 
     def write(self, connection: Connection, rows: Iterable[Row]) -> None:
         """Write ROWS in the open transaction of CONNECTION."""
+        with self.writing(connection, rows):
+            pass
 
 
 class Bulks(Protocol):
@@ -63,15 +71,17 @@ class SqliteBulks:
         return _Many(sql, _columns(table, columns))
 
 
-class _Many:
+class _Many(Bulk):
     def __init__(self, sql: str, columns: list[Column[Any]]) -> None:
         self._sql = sql
         self._times = [place for place, column in enumerate(columns) if isinstance(column.type, UtcDateTime)]
 
-    def write(self, connection: Connection, rows: Iterable[Row]) -> None:
+    @contextmanager
+    def writing(self, connection: Connection, rows: Iterable[Row]) -> Iterator[None]:
         prepared = [self._prepared(row) for row in rows]
         if prepared:
             connection.exec_driver_sql(self._sql, prepared)
+        yield
 
     def _prepared(self, row: Row) -> tuple[Any, ...]:
         values = list(row)
@@ -91,19 +101,21 @@ class PostgresqlBulks:
         return _Merge(table, columns, adding)
 
 
-class _Copy:
+class _Copy(Bulk):
     def __init__(self, target: str, columns: list[Column[Any]]) -> None:
         self._rows = BinaryRows(columns)
         names = ", ".join(_quoted(column.name for column in columns))
         self._sql = f'COPY "{target}" ({names}) FROM STDIN (FORMAT binary)'
 
-    def write(self, connection: Connection, rows: Iterable[Row]) -> None:
+    @contextmanager
+    def writing(self, connection: Connection, rows: Iterable[Row]) -> Iterator[None]:
         data = self._rows.pack(rows)
         with _cursor(connection) as cursor, cursor.copy(self._sql) as copy:
             copy.write(data)
+            yield
 
 
-class _Merge:
+class _Merge(Bulk):
     def __init__(self, table: Table, columns: Sequence[str], adding: Sequence[str]) -> None:
         key, *changed = columns
         stage = f"stage_{table.name}_{len(columns)}"  # one for each set of columns
@@ -115,13 +127,15 @@ class _Merge:
         matching = f'"{table.name}"."{key}" = "{stage}"."{key}"'
         self._merge = f'UPDATE "{table.name}" SET {values} FROM "{stage}" WHERE {matching}'  # noqa: S608 our own names
 
-    def write(self, connection: Connection, rows: Iterable[Row]) -> None:
+    @contextmanager
+    def writing(self, connection: Connection, rows: Iterable[Row]) -> Iterator[None]:
         # The table lives as long as the driver's connection, and so does this dictionary. One that failed is not used again.
         if self._stage not in connection.info:
             connection.exec_driver_sql(self._stage)
             connection.info[self._stage] = True
         self._copy.write(connection, rows)
         connection.exec_driver_sql(self._merge)
+        yield
 
 
 def _cursor(connection: Connection) -> Any:  # noqa: ANN401 the driver's, which is not always installed

@@ -64,6 +64,18 @@ class Register:
 
     def admit(self, connection: Connection, decoded: Sequence[Decoded], now: datetime, *, lock: bool) -> Admitted:
         """Return who sent the messages DECODED; users, devices and sessions that are new are enrolled."""
+        known, messages = self._known, []
+        for one in decoded:
+            member = known.get((one.company, one.user))
+            if member is None or (one.session is not None and one.session not in member.filed):
+                return self._admit_strangers(connection, decoded, now, lock=lock)
+            messages.append((member, one))
+        return Admitted(messages, [], set())
+
+    def _admit_strangers(
+        self, connection: Connection, decoded: Sequence[Decoded], now: datetime, *, lock: bool
+    ) -> Admitted:
+        """Admit messages of which some are of users or sessions that are not at hand."""
         known = self._known
         missing = {name for one in decoded if (name := (one.company, one.user)) not in known}
         if missing:

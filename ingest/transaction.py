@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -180,13 +181,22 @@ class Transaction:
 
     def flush(self) -> None:
         """Write all that changed."""
-        self._write_people()
-        self._write_history()
+        # While the database takes the history, it is worked out what changed of people.
+        with self._writing_history():
+            changed = self._changed()
+        self._write_people(changed)
+        history.correct(self._connection, self._corrected.values())
         self._insert_new(ACTIVITY, self._activity)
         self._insert_new(STATUS, self._status)
         self._write_events()
 
-    def _write_people(self) -> None:
+    def _writing_history(self) -> AbstractContextManager[None]:
+        # In the order of the key: databases are many times faster when neighbours are written together.
+        entries = sorted(self._entries.values(), key=lambda entry: (entry.user_id, entry.at))
+        return self._dialect.inserting(HISTORY, history.COLUMNS).writing(self._connection, map(astuple, entries))
+
+    def _changed(self) -> _Changed:
+        """Return the rows of people that changed."""
         changed = _Changed([], [], [], [])
         for member, before in self._before.values():
             self._collect_sessions(member, before, changed)
@@ -194,6 +204,9 @@ class Transaction:
             same = person.announced is before.announced and person.work is before.work and person.text is before.text
             if not same or person.due != before.due or person.rev != before.rev:
                 changed.people.append((member.user_id, person.rev - before.rev, *person_row(person)))
+        return changed
+
+    def _write_people(self, changed: _Changed) -> None:
         inserting, updating = self._dialect.inserting, self._dialect.updating
         for bulk, rows in (
             (inserting(SESSION, _NEW_SESSION), changed.new),
@@ -225,13 +238,6 @@ class Transaction:
             member.person = replace(member.person, sessions={k: s for k, s in sessions.items() if k not in over})
             for key in over:
                 del member.filed[key]
-
-    def _write_history(self) -> None:
-        if self._entries:
-            # In the order of the key: databases are many times faster when neighbours are written together.
-            entries = sorted(self._entries.values(), key=lambda entry: (entry.user_id, entry.at))
-            self._dialect.inserting(HISTORY, history.COLUMNS).write(self._connection, map(astuple, entries))
-        history.correct(self._connection, self._corrected.values())
 
     def _insert_new(self, table: Table, rows: list[dict[str, Any]]) -> None:
         if rows:
