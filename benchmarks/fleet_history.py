@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, func, insert, literal, null, select
 
-from ingest.database import WRITING
+from ingest.database import for_writing
 from ingest.partitions import Partitions
 from models.events import ActivityChanged, encode_event
 from models.queries import ACTIVITY, COMPANY, DEVICE, EVENT, HISTORY, LISTENING, PRESENCE, SESSION, USER
@@ -72,7 +72,7 @@ def fill(engine: Engine, fleet: Fleet, workers: int = 1) -> None:
 
 
 def _writing(engine: Engine) -> Any:  # noqa: ANN401 a context manager of SQLAlchemy
-    return engine.execution_options(**{WRITING: True}).begin()
+    return for_writing(engine).begin()
 
 
 def _people(connection: Connection, fleet: Fleet) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, Table, insert
 
 from benchmarks.machine import machine
-from ingest.database import WRITING, open_engine, upgrade
+from ingest.database import for_writing, open_engine, upgrade
 from ingest.store import Store
 from ingest.sweep import sweep
 from models.facts import Session, Stamp, Status, Word
@@ -29,7 +29,7 @@ _PAGE = 20_000
 def fill(engine: Engine, leases: int, due: int, rounds: int) -> None:
     """Make LEASES users who are online; in each of ROUNDS minutes from NOW, DUE of them, spread over all, fall silent."""
     upgrade(engine)
-    with engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
+    with for_writing(engine).begin() as connection:
         connection.execute(insert(COMPANY), {"id": 1, "name": "acme", "enrolled_at": NOW})
         connection.execute(
             insert(LISTENING), {"id": 1, "since": NOW - timedelta(days=1), "until": NOW + timedelta(days=1)}

@@ -14,15 +14,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from models.errors import BadSetting, StoreFailed
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import URL
-
-if TYPE_CHECKING:
     from alembic.config import Config
+    from sqlalchemy.engine import URL
 
 REVISION = "0002"
 """The revision of the schema that this version of Fieldbeat works with."""
-WRITING = "fieldbeat_writing"
-"""Execution option of a transaction that will write: SQLite takes its one write lock at the start, not half-way."""
+_IMMEDIATE = "fieldbeat_immediate"
 
 _BUSY_S = 30.0
 
@@ -40,6 +37,15 @@ def open_engine(url: str) -> Engine:
             return _postgresql(parsed)
         case other:
             raise BadSetting(f"FIELDBEAT_DATABASE_URL: {other} is not supported; use sqlite or postgresql+psycopg")
+
+
+def for_writing(engine: Engine) -> Engine:
+    """Return ENGINE for transactions that will write; those of ENGINE itself read, all of it of one moment."""
+    if engine.dialect.name == "sqlite":  # which takes its one write lock at the start, not half-way
+        return engine.execution_options(**{_IMMEDIATE: True})
+    return engine.execution_options(
+        isolation_level="READ COMMITTED"
+    )  # what others have committed is seen and built upon
 
 
 def _sqlite(url: URL) -> Engine:
@@ -61,8 +67,8 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        writing = connection.get_execution_options().get(WRITING)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+        immediate = connection.get_execution_options().get(_IMMEDIATE)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
 
@@ -73,7 +79,7 @@ def _postgresql(url: URL) -> Engine:
     try:
         # In another zone the server would answer with times outside the years 1 to 9999, which Python cannot hold.
         options = {"connect_timeout": 10, "options": "-c timezone=UTC"}
-        return create_engine(url, pool_pre_ping=True, connect_args=options)
+        return create_engine(url, pool_pre_ping=True, connect_args=options, isolation_level="REPEATABLE READ")
     except (ModuleNotFoundError, NoSuchModuleError):
         raise BadSetting("FIELDBEAT_DATABASE_URL: PostgreSQL needs `pip install 'fieldbeat[postgresql]'`") from None
 
@@ -103,7 +109,7 @@ def _migrate(engine: Engine, move: str, revision: str) -> tuple[str | None, str 
     from alembic import command
 
     try:
-        with engine.connect().execution_options(**{WRITING: True}) as connection, connection.begin():
+        with for_writing(engine).begin() as connection:
             before = current_revision(connection)
             getattr(command, move)(_alembic(connection), revision)
             return before, current_revision(connection)

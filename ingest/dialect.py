@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ingest.bulk import Bulk, Bulks, PostgresqlBulks, SqliteBulks
-from ingest.database import WRITING
+from ingest.database import for_writing
 from ingest.turnstile import PostgresqlTurnstile, SqliteTurnstile, Turnstile
 from models.errors import StoreFailed, StoreRefused
 
@@ -91,7 +91,7 @@ class Dialect:
     @contextmanager
     def _writer(self) -> Iterator[Connection]:
         """Lend the connection that writes; on SQLite it is always the same one, which alone can tell what others commit."""
-        connection = self._kept or self._engine.connect().execution_options(**{WRITING: True})
+        connection = self._kept or for_writing(self._engine).connect()
         self._kept = None
         try:
             yield connection
@@ -106,7 +106,7 @@ class Dialect:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Open a transaction that only reads; raise `StoreFailed` when the database is out of reach."""
+        """Open a transaction that only reads, all of it of one moment; raise `StoreFailed` when the database is out of reach."""
         try:
             with self._engine.connect() as connection:
                 yield connection

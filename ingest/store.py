@@ -240,7 +240,7 @@ class Store:
         with self._writing() as connection:
             stale = PRESENCE.c.user_id.in_(integers(connection, user_ids)), PRESENCE.c.rev == PRESENCE.c.published_rev
             connection.execute(update(PRESENCE).where(*stale).values(rev=PRESENCE.c.rev + 1))
-            return queries.states(connection, user_ids, now, self._terms_at(connection, now))
+        return self.states(user_ids, now)
 
     def confirm_states(self, revs: Mapping[int, int]) -> None:
         """Note which revs of which users' states the broker has taken."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -90,8 +92,21 @@ class Command:
 
     def __call__(self, *arguments: str) -> Ended:
         self._capsys.readouterr()
-        status = main(arguments)
+        with _logging_kept():
+            status = main(arguments)
         return Ended(status, *self._capsys.readouterr())
+
+
+@contextmanager
+def _logging_kept() -> Iterator[None]:
+    """Undo what a command sets for the rest of its process, which here is that of all tests."""
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -9,6 +9,7 @@ import pytest
 
 from cli import wiring
 from cli.settings import Settings
+from ingest.database import REVISION
 from tests.integration.field import DATABASE, Command, Field
 
 FILE = Path(".fieldbeat", DATABASE)
@@ -36,8 +37,8 @@ def write(statement: str) -> None:
 
 def test_an_empty_database_is_upgraded_by_whichever_command_comes_first(fieldbeat: Command) -> None:
     assert fieldbeat("db", "check").err == "fieldbeat: the database is empty: run `fieldbeat db upgrade`\n"
-    assert fieldbeat("db", "upgrade") == (0, "the schema went from nothing to 0001\n", "")
-    assert fieldbeat("db", "upgrade") == (0, "the schema is 0001 already\n", "")
+    assert fieldbeat("db", "upgrade") == (0, f"the schema went from nothing to {REVISION}\n", "")
+    assert fieldbeat("db", "upgrade") == (0, f"the schema is {REVISION} already\n", "")
     assert fieldbeat("db", "check").status == 0
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete
+from sqlalchemy import Connection, Engine, delete, event
 
 from ingest.decode import Rejected
 from ingest.register import MAX_DEVICES
 from ingest.store import Store
 from models import queries
 from models.errors import StoreFailed
+from models.events import State
 from models.facts import Session
 from models.queries import HISTORY, USER
 from models.topics import Channel
@@ -30,6 +32,7 @@ from tests.integration.store_lab import (
     message,
     offline,
     only,
+    opened,
     rfc3339,
     roster,
     say,
@@ -215,3 +218,26 @@ def test_sessions_that_were_removed_meanwhile_are_made_again(engine: Engine) -> 
     assert Store(engine, TERMS).write([], at(4)).stored == 0
     with engine.connect() as connection:
         assert len(connection.execute(USER.select()).all()) == 1
+
+
+@pytest.mark.parametrize("read", [Store.states, Store.next_states])
+def test_a_state_is_of_one_moment_though_a_device_enrols_while_it_is_read(
+    engine: Engine, read: Callable[[Store, list[int], datetime], dict[int, State]]
+) -> None:
+    store = listening_store(engine)
+    store.write([beat(T0, device="phone", session=S0, seq=1)], T0)
+    enrolled: list[str] = []
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def enrol_another_in_between(_connection: Connection, _cursor: object, statement: str, *_rest: object) -> None:
+        if "FROM device " in statement.replace("\n", "") and not enrolled:
+            enrolled.append("tablet")
+            with opened(engine.url.render_as_string(hide_password=False)) as another:
+                Store(another, TERMS).write([beat(at(1), device="tablet", session=S1, seq=1)], at(1))
+
+    def devices() -> list[str]:
+        return [device.device for device in read(store, [1], at(2))[1].devices]
+
+    assert devices() == ["phone"]
+    assert enrolled == ["tablet"]
+    assert devices() == ["phone", "tablet"]
