@@ -76,6 +76,7 @@ class _Connection:
         self.protocol = protocol
         self.refusal: str | None = None
         self.spell: Spell | None = None
+        self.subscribed = False
         self.ended = False
         address = broker_address(options.url)
         v5 = protocol == MQTTProtocolVersion.MQTTv5
@@ -97,6 +98,7 @@ class _Connection:
         if options.will is not None:
             self.client.will_set(*options.will, qos=1, retain=True)
         self.client.on_connect = self._on_connect
+        self.client.on_subscribe = self._on_subscribe
 
     def run(self) -> None:
         """Connect, and stay until the connection ends; raise `OSError` when there is nobody to connect to."""
@@ -117,7 +119,8 @@ class _Connection:
                     return
         finally:
             self.ended = True
-            self.client.on_connect = None  # without this circle the client goes as soon as nobody needs it
+            # Without these circles the client goes as soon as nobody needs it.
+            self.client.on_connect = self.client.on_subscribe = None
             self.client.close()
 
     def _on_connect(
@@ -128,7 +131,14 @@ class _Connection:
             return
         self.spell = Spell(datetime.now(UTC), resumed=flags.session_present)
         self._link.began(self)
-        self.subscribe(self._link.filters)
+
+    def _on_subscribe(
+        self, _client: paho.Client, _data: object, _mid: int, reasons: list[ReasonCode], _properties: object
+    ) -> None:
+        refused = [reason for reason in reasons if reason.is_failure]
+        if refused:
+            self.refusal = f"the broker refuses the subscription: {refused[0]}"
+        self.subscribed = not refused
 
     def subscribe(self, filters: Sequence[str]) -> None:
         if not filters:
@@ -178,7 +188,7 @@ class MqttLink:
         broker_address(options.url)
         self.options = options
         self.receipts = Receipts()
-        self.filters: tuple[str, ...] = ()
+        self._filters: tuple[str, ...] = ()
         self._inbox = Inbox(options.inbox, self._has_room)
         self._connection: _Connection | None = None
         self._changed = threading.Condition()
@@ -207,11 +217,17 @@ class MqttLink:
         with self._changed:
             return self._changed.wait_for(lambda: self.spell is not None, timeout_s)
 
-    def deliveries(self, filters: Sequence[str], idle_s: float) -> Iterator[Delivery | None]:
-        self.filters = tuple(filters)
+    @property
+    def is_listening(self) -> bool:
+        """Whether the broker has confirmed the subscription, in the present spell."""
         connection = self._connection
-        if connection is not None and connection.spell is not None:
-            connection.subscribe(self.filters)
+        return connection is not None and connection.subscribed and not connection.ended
+
+    def deliveries(self, filters: Sequence[str], idle_s: float) -> Iterator[Delivery | None]:
+        with self._changed:
+            self._filters = tuple(filters)
+            if self._connection is not None and not self._connection.ended:
+                self._connection.subscribe(self._filters)
         return self._inbox.drain(idle_s)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> _Published:
@@ -236,6 +252,7 @@ class MqttLink:
         self._inbox.clear()
         with self._changed:
             self._connection = connection
+            connection.subscribe(self._filters)
             self._changed.notify_all()
         log.info("connected to the broker", extra={"action": "link_connected", "client_id": self.options.client_id})
 
@@ -259,7 +276,7 @@ class MqttLink:
                 connection.run()
             except (OSError, ValueError, paho.WebsocketConnectionError) as error:
                 why = str(error) or type(error).__name__
-            if connection.spell is not None:
+            if connection.spell is not None and connection.refusal is None:
                 delay_s = _FIRST_DELAY_S
             if connection.refusal == _UNSUPPORTED_VERSION and self._protocol == MQTTProtocolVersion.MQTTv5:
                 self._protocol = MQTTProtocolVersion.MQTTv311

@@ -18,9 +18,11 @@ from cli.settings import notify_socket
 
 log = logging.getLogger(__name__)
 
+READY_S = 10.0
+"""How long the start waits for others."""
 DRAIN_S = 8.0
 """How long all parts together may take to stop; the contract allows 10 s."""
-
+_LOOK_EVERY_S = 0.02
 
 _SELDOM = 50_000, 20, 50
 """After how many new objects, and how many rounds over those, the garbage collector looks [docs.python.org/3/library/gc.html]."""
@@ -49,8 +51,8 @@ class Service:
     def add(self, name: str, run: Callable[[], object], stop: Callable[[], None]) -> None:
         self.parts.append(Part(name, run, stop))
 
-    def run(self, ready: Callable[[], None]) -> None:
-        """Start the parts, call READY, wait for the end; raise what made a part fail."""
+    def run(self, greet: Callable[[], None], is_ready: Callable[[], bool] = lambda: True) -> None:
+        """Start the parts, GREET when IS_READY, wait for the end; raise what made a part fail."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         # The pipe makes many objects and hardly a circle: to look for circles as often as usual takes a fifth of its time.
@@ -62,8 +64,10 @@ class Service:
         ]
         for thread in threads:
             thread.start()
-        ready()
-        notify("READY=1")
+        self._wait_ready(is_ready)
+        if not self.stopping.is_set():
+            greet()
+            notify("READY=1")
         self.stopping.wait()
         notify("STOPPING=1")
         deadline = time.monotonic() + DRAIN_S
@@ -72,6 +76,14 @@ class Service:
             thread.join(max(0.0, deadline - time.monotonic()))
         if self.failure is not None:
             raise self.failure
+
+    def _wait_ready(self, is_ready: Callable[[], bool]) -> None:
+        """Wait for what others owe us, though not for ever: to wait for a broker that is down is part of the service."""
+        give_up = time.monotonic() + READY_S
+        while not is_ready() and not self.stopping.wait(_LOOK_EVERY_S):
+            if time.monotonic() > give_up:
+                log.warning("not everything is there yet: going on without", extra={"action": "started_without"})
+                return
 
     def _guard(self, part: Part) -> None:
         try:

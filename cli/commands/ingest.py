@@ -61,7 +61,7 @@ def _ingest(settings: Settings, client_id: str, share: str | None, number: int, 
     metrics.watch("queue", lambda: link.waiting)
     add_instruments(service, settings, engine, link, metrics, number)
     running.add_ingest(service, settings, engine, link, metrics, jobs=jobs)
-    service.run(_greet)
+    service.run(_greet, lambda: link.is_listening)
 
 
 def _greet() -> None:
@@ -71,22 +71,28 @@ def _greet() -> None:
 
 def _supervise(workers: int, *, no_jobs: bool) -> None:
     """Run so many processes, and end with the first of them that ends."""
-    service = Service()
+    service, children = Service(), []
     for number in range(1, workers + 1):
         words = [sys.executable, "-m", "cli.main", "ingest", "--workers", str(workers), "--number", str(number)]
         child = _Child([*words, "--no-jobs"] if no_jobs else words)
+        children.append(child)
         service.add(f"worker {number}", child.run, child.stop)
-    service.run(_greet)
+    service.run(_greet, lambda: all(child.is_ready for child in children))
 
 
 class _Child:
-    """One worker process; it prints on standard error alone."""
+    """One worker process; what it prints is that it is ready."""
 
     def __init__(self, words: list[str]) -> None:
-        self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True)  # noqa: S603 our own command
+        self._process = subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True)  # noqa: S603 our own command
+        self.is_ready = False
 
     def run(self) -> None:
         """Wait until it ends, which is an error as long as nobody stopped it."""
+        assert self._process.stdout is not None  # noqa: S101 a pipe, as asked for
+        with self._process.stdout as printed:
+            for _ in printed:
+                self.is_ready = True
         self._process.wait()
 
     def stop(self) -> None:

@@ -17,7 +17,9 @@ from broker.mqtt_link import MqttLink, Options
 from models import topics
 from models.errors import LinkLost
 from tests.integration import raw_mqtt
+from tests.integration.embedded_lab import running
 from tests.integration.link_rigs import CLIENT_ID, RIGS, WITHIN_S, Rig
+from tests.integration.pipe_lab import wait_until
 from tests.integration.raw_mqtt import RawClient
 
 PRESENCE = "company/acme/presence/alice"
@@ -212,3 +214,25 @@ def test_a_link_without_a_broker_has_no_spell_and_a_reason() -> None:
         link.publish(STATE, b"x")
     link.close()
     assert link.trouble is not None
+
+
+def test_a_link_says_when_the_broker_has_confirmed_what_it_listens_to(remote: Rig) -> None:
+    link = remote.link
+    assert isinstance(link, MqttLink)
+    assert not link.is_listening
+    deliveries = link.deliveries(topics.INGEST_FILTERS, IDLE_S)
+    wait_until(lambda: link.is_listening)
+    remote.send(PRESENCE, b"1")
+    assert next(each for each in deliveries if each is not None).payload == b"1"
+    link.close()
+    assert not link.is_listening
+
+
+def test_a_link_that_the_broker_lets_not_listen_says_so() -> None:
+    with running() as lab:
+        token = lab.token("alice", role=Role.DEVICE)
+        link = MqttLink(Options(f"mqtt://127.0.0.1:{lab.port}", "acme:alice", lambda: token, "alice"))
+        link.deliveries(topics.INGEST_FILTERS, IDLE_S)
+        wait_until(lambda: "refuses the subscription" in str(link.trouble))
+        assert not link.is_listening
+        link.close()
