@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from msgspec import Struct
 
 
-class Delivery(NamedTuple):
+class Delivery(Struct, frozen=True):
     """One message from the broker. `ack` is called once, after what the message says has been committed."""
 
     topic: str

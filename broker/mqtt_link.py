@@ -157,15 +157,13 @@ class _Connection:
         return self._link.arrived(
             [
                 Delivery(
-                    _text(topic),
-                    payload,
+                    _text(one.topic),
+                    one.payload,
                     received_at,
-                    partial(acknowledge, packet_id) if packet_id else _nothing,
-                    retain,
+                    partial(acknowledge, one.packet_id) if one.packet_id else _nothing,
+                    one.retain,
                 )
-                for (topic, payload, packet_id, retain), received_at in zip(
-                    publications, self._link.receipts.next_many(len(publications)), strict=True
-                )
+                for one, received_at in zip(publications, self._link.receipts.next_many(len(publications)), strict=True)
             ]
         )
 

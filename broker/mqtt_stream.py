@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from models.errors import FieldbeatError
 
 _MORE: Final = 0x80
@@ -18,7 +20,7 @@ class Malformed(FieldbeatError):
     """Bytes that no broker may send to a client that subscribes at QoS 1; the connection ends."""
 
 
-class Publication(NamedTuple):
+class Publication(Struct, frozen=True, gc=False):
     """A PUBLISH; the topic is still as it came, and `packet_id` is 0 at QoS 0."""
 
     topic: bytes

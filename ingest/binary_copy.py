@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import compress
+from types import NoneType
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Column, Float, Integer, LargeBinary, String, TypeDecorator
@@ -54,7 +56,7 @@ class BinaryRows:
             raise TypeError("columns of fixed length come first")
         self._fields = len(columns)
         self._times = [place for place, column in enumerate(columns) if isinstance(column.type, UtcDateTime)]
-        self._shapes: dict[tuple[bool, ...], _Shape] = {}
+        self._shapes: dict[tuple[type, ...], _Shape] = {}
 
     def pack(self, rows: Iterable[Sequence[Any]]) -> bytes:
         """Return the whole COPY that inserts ROWS; raise `StoreRefused` for a number that its column cannot hold."""
@@ -67,12 +69,12 @@ class BinaryRows:
                     if (time := values[place]) is not None:
                         since = time - _YEAR_2000
                         values[place] = (since.days * _DAY_S + since.seconds) * 1_000_000 + since.microseconds
-                nulls = tuple([value is None for value in values])
-                shape = shapes.get(nulls)
+                types = tuple(map(type, values))
+                shape = shapes.get(types)
                 if shape is None:
-                    shape = shapes[nulls] = _shape(self._fields, self._codes, nulls)
+                    shape = shapes[types] = _shape(self._fields, self._codes, types)
                 parts = shape.constants.copy()
-                parts[1::2] = [value for value in values if value is not None]
+                parts[1::2] = compress(values, shape.given)
                 add(shape.pack(*parts))
                 for value in row[fixed:]:
                     add(_variable(value))
@@ -91,20 +93,22 @@ def _variable(value: str | bytes | None) -> bytes:
 
 
 class _Shape(NamedTuple):
-    """The fixed part of a row of which the NULLs are known: constant bytes at even places, the values between them."""
+    """The fixed part of a row of which the NULLs are known: constant bytes at even places, between them the values that are GIVEN."""
 
     constants: list[Any]
+    given: list[bool]
     pack: Callable[..., bytes]
 
 
-def _shape(fields: int, codes: Sequence[str], nulls: Sequence[bool]) -> _Shape:
+def _shape(fields: int, codes: Sequence[str], types: Sequence[type]) -> _Shape:
     constants, form = [struct.pack(">h", fields)], ""
-    for code, null in zip(codes, nulls, strict=True):
-        if null:
+    given = [kind is not NoneType for kind in types]
+    for code, is_given in zip(codes, given, strict=True):
+        if not is_given:
             constants[-1] += _NULL
         else:
             constants[-1] += _LENGTH.pack(struct.calcsize(f">{code}"))
             form += f"{len(constants[-1])}s{code}"
             constants.append(b"")
     interleaved = [part for constant in constants for part in (constant, None)][:-1]
-    return _Shape(interleaved, struct.Struct(f">{form}{len(constants[-1])}s").pack)
+    return _Shape(interleaved, given, struct.Struct(f">{form}{len(constants[-1])}s").pack)

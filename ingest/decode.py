@@ -97,6 +97,8 @@ def has_position(payload: Presence) -> bool:
 
 def _check_names(company: str, user: str, payload: Presence | Activity | StatusText) -> None:
     """The topic says who speaks: brokers let nobody publish for another, but a payload may still name one."""
+    if payload.user_id is None and payload.company_id is None:
+        return
     if payload.user_id not in (None, user) or payload.company_id not in (None, company):
         raise BadPayload("the payload names another user or company than the topic", Refusal.NAMES)
 
@@ -114,10 +116,11 @@ def _presence(company: str, user: str, delivery: Delivery) -> Decoded | Ignored:
 
 
 def _heard(payload: Presence, received: datetime) -> Heard:
-    at = believed(payload.at, received)
+    said = payload.at
+    at = believed(said, received)
     stamp = Stamp(at, -1 if payload.seq is None else payload.seq)
     fix = work = battery = None
-    if has_position(payload) and (payload.at is None or payload.at == at):
+    if (said is None or said is at) and has_position(payload):
         fix = Fix(stamp, payload.latitude or 0.0, payload.longitude or 0.0, payload.accuracy)
     if payload.battery is not None:
         battery = Battery(stamp, payload.battery)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import logging
 import threading
 import time
@@ -12,6 +11,7 @@ from datetime import datetime
 import msgspec
 
 from broker.link import Confirmation, Link, Spell
+from ingest.movements import Movements
 from ingest.store import Store
 from ingest.trouble import Trouble
 from models import topics
@@ -24,8 +24,6 @@ OFFLINE_NOTICE = b'{"online":false}'
 """The last will of the service on `fieldbeat/service`."""
 
 _PAGE = 500
-_MOVED_PAGE = 100
-"""What only moved goes in small pages, so that what changed waits for few of them."""
 _CONFIRM_S = 10.0
 _POLL_S = 0.5
 _TURN_S = 4.0
@@ -48,7 +46,6 @@ class Outbox:
         self._link = link
         self._holder = holder
         self._version = version
-        self._interval_s = state_interval_s
         self._clock = clock
         self._wake = threading.Event()
         self._stop = threading.Event()
@@ -56,24 +53,16 @@ class Outbox:
         # A job may relay while `run` does: the second waits, or everything would be said twice.
         self._relaying = threading.Lock()
         self._trouble = Trouble(log, "announcing", "relay_paused")
-        self._moved: dict[int, float] = {}
-        self._queue: list[tuple[float, int]] = []
-        self._published: dict[int, float] = {}
-        self._behind = False
+        self._movements = Movements(state_interval_s)
         self._spell: Spell | None = None
         self._all_after: int | None = None
         self._turn_until = 0.0
 
-    def tell(self, users: Collection[int], *, behind: bool = False) -> None:
-        """Note that USERS were heard of; while the pipe is BEHIND, what only moved waits."""
-        now = time.monotonic()
+    def tell(self, users: Collection[int], *, busy: bool = False) -> None:
+        """Note that USERS were heard of; while the pipe is BUSY, what only moved gets little time."""
         with self._lock:
-            self._behind = behind
-            for user_id in users:
-                if user_id not in self._moved:
-                    due = max(now, self._published.get(user_id, 0.0) + self._interval_s)
-                    self._moved[user_id] = due
-                    heapq.heappush(self._queue, (due, user_id))
+            self._movements.busy = busy
+            self._movements.note(users, time.monotonic())
         self._wake.set()
 
     def wake(self) -> None:
@@ -116,9 +105,8 @@ class Outbox:
 
     def _pause_s(self) -> float:
         with self._lock:
-            if not self._queue or self._behind:
-                return _POLL_S
-            return min(_POLL_S, max(0.0, self._queue[0][0] - time.monotonic()))
+            due = self._movements.next_at()
+        return _POLL_S if due is None else min(_POLL_S, max(0.0, due - time.monotonic()))
 
     def _has_turn(self) -> bool:
         if time.monotonic() > self._turn_until:
@@ -169,16 +157,19 @@ class Outbox:
 
     def _relay_states(self) -> bool:
         """Publish a page of states: first those that changed, then those that moved, then the rest where all are due."""
+        began = time.monotonic()
         changed = self._store.unpublished(_PAGE)
         user_ids = changed or self._due_users()
         if not user_ids:
             return False
         # Whoever moves from here on is published again: the states may have been read before.
-        self._take(user_ids)
+        with self._lock:
+            self._movements.publish(user_ids, began)
         try:
             states = (self._store.states if changed else self._store.next_states)(user_ids, self._clock())
         except StoreFailed:
-            self.tell(user_ids, behind=self._behind)
+            with self._lock:
+                self._movements.note(user_ids, began)
             raise
         sent = []
         for user_id, state in states.items():
@@ -186,38 +177,22 @@ class Outbox:
             sent.append((user_id, self._link.publish(topic, msgspec.json.encode(state.to_json()), retain=True)))
         confirmed = _confirmed(sent)
         self._store.confirm_states({user_id: states[user_id].rev for user_id in confirmed})
+        if not changed:
+            with self._lock:
+                now = time.monotonic()
+                self._movements.rest(now, now - began)
         if len(confirmed) < len(sent):
             raise LinkLost("the broker did not confirm in time")
         return True
 
-    def _take(self, user_ids: Collection[int]) -> None:
-        """Note that USER_IDS are published now."""
-        now = time.monotonic()
-        with self._lock:
-            for user_id in user_ids:
-                self._moved.pop(user_id, None)
-                self._published[user_id] = now
-            self._forget(now)
-
     def _due_users(self) -> list[int]:
-        now = time.monotonic()
-        moved: list[int] = []
         with self._lock:
-            while self._queue and not self._behind and self._queue[0][0] <= now and len(moved) < _MOVED_PAGE:
-                due, user_id = heapq.heappop(self._queue)
-                if self._moved.get(user_id) == due:
-                    moved.append(user_id)
+            moved = self._movements.due(time.monotonic())
         if moved or self._all_after is None:
             return moved
         rest = self._store.users_after(self._all_after, _PAGE)
         self._all_after = rest[-1] if rest else None
         return rest
-
-    def _forget(self, now: float) -> None:
-        """Drop times of publication that no longer hold anything back."""
-        if len(self._published) > 2 * _PAGE + 2 * len(self._moved):
-            oldest = now - self._interval_s
-            self._published = {user_id: at for user_id, at in self._published.items() if at > oldest}
 
 
 def _confirmed(sent: list[tuple[int, Confirmation]]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, DateTime, bindparam, column, delete, literal_column, table, text
@@ -27,6 +27,14 @@ def name_of(day: date) -> str:
 def day_of(time: datetime) -> date:
     """Return the UTC day in which TIME is."""
     return time.astimezone(UTC).date()
+
+
+def days_of(times: Collection[datetime]) -> set[date]:
+    """Return the UTC days in which TIMES are; nearly always there is one."""
+    if not times:
+        return set()
+    first = day_of(min(times))
+    return {first} if day_of(max(times)) == first else {day_of(time) for time in times}
 
 
 class Partitions:

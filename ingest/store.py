@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, RowMapping, bindparam, case, update
 
 from ingest.decode import Decoded, Ignored, Rejected
 from ingest.dialect import Dialect
-from ingest.partitions import Partitions, day_of
+from ingest.partitions import Partitions, days_of
 from ingest.register import Register
 from ingest.rejected import write_rejected
 from ingest.transaction import Transaction
@@ -68,7 +68,7 @@ class Store:
         decoded = [outcome for outcome in outcomes if type(outcome) is Decoded]
         refused = [outcome for outcome in outcomes if type(outcome) is Rejected]
         with self._writing_people() as (connection, lock):
-            self._partitions.ensure(connection, {day_of(one.received) for one in decoded})
+            self._partitions.ensure(connection, days_of([one.received for one in decoded]))
             admitted = self._register.admit(connection, decoded, now, lock=lock)
             transaction = Transaction(connection, self._dialect, self._terms_at(connection, now), now)
             transaction.advance(admitted)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 from broker.link import Link
-from ingest.batch import MAX_ITEMS, Batch, Item
+from ingest.batch import Batch, Item
 from ingest.decode import Rejected, decode
 from ingest.metrics import Metrics
 from ingest.outbox import Outbox
@@ -22,6 +22,8 @@ from models.topics import INGEST_FILTERS
 log = logging.getLogger(__name__)
 
 IDLE_S = 0.5
+_BUSY_ITEMS = 1000
+"""How large a batch is that tells of a pipe with little time to spare."""
 _LISTEN_EVERY = timedelta(seconds=1)
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 0.1, 5.0
 
@@ -100,13 +102,13 @@ class Worker:
     def _acknowledge(self, items: list[Item], written: Written) -> None:
         for delivery, _ in items:
             delivery.ack()
-        self._outbox.tell(written.touched, behind=len(items) >= MAX_ITEMS)
+        self._outbox.tell(written.touched, busy=len(items) >= _BUSY_ITEMS)
         self._count(items, written)
 
     def _count(self, items: list[Item], written: Written) -> None:
         metrics, now = self._metrics, self._clock()
         metrics.gauge("store_failing", 0)
-        metrics.observe("lag_s", ((now - delivery.received_at).total_seconds() for delivery, _ in items))
+        metrics.observe("lag_s", [(now - delivery.received_at).total_seconds() for delivery, _ in items])
         metrics.observe("batch_size", [len(items)])
         metrics.count("received", len(items))
         metrics.count("stored", written.stored)

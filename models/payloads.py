@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from models.errors import BadPayload, Refusal
+from models.topics import ID, is_id
 
 MAX_BYTES = 16 * 1024
 """The longest payload that is read at all."""
@@ -23,7 +24,8 @@ OWN_SOURCE = "fieldbeat"
 _MAX_SEQ = 2**63 - 1
 _KMH_PER_MS = 3.6
 
-Id = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+Id = Annotated[str, Meta(extra_json_schema={"pattern": f"^{ID.pattern}$"})]
+"""Checked once decoded: most ids were seen before, and a pattern of the schema's would be matched anew each time."""
 Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\0]*\Z")]
 Seq = Annotated[int, Meta(ge=0, le=_MAX_SEQ)]
 Time = Annotated[datetime, Meta(tz=True)]
@@ -33,10 +35,12 @@ Length = Annotated[float, Meta(ge=0, le=1e9)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 
 
-def _to_utc(message: Struct, name: str, time: datetime | None) -> None:
+def _bad_id(name: str) -> ValueError:
+    return ValueError(f"{name} must be 1 to 64 of A-Z a-z 0-9 _ -")
+
+
+def _to_utc(message: Struct, name: str, time: datetime) -> None:
     """Put the TIME that a field of MESSAGE was given, in whatever zone, into UTC."""
-    if time is None or time.tzinfo is UTC:
-        return
     try:
         msgspec.structs.force_setattr(message, name, time.astimezone(UTC))
     except OverflowError:
@@ -68,11 +72,18 @@ class Presence(Struct, frozen=True, gc=False):
     dialect: str | None = msgspec.field(name="_type", default=None)
 
     def __post_init__(self) -> None:
-        if (self.latitude is None) != (self.longitude is None):
+        device, session, at = self.device, self.session, self.at
+        if self.dialect is None:
+            if device is not None and not is_id(device):
+                raise _bad_id("device")
+            if session is not None and not is_id(session):
+                raise _bad_id("session")
+        if (self.latitude is None) is not (self.longitude is None):
             raise ValueError("latitude and longitude come together or not at all")
         if self.reason == "stale_session" and self.source != OWN_SOURCE:
             raise ValueError("the reason stale_session is the service's own")
-        _to_utc(self, "at", self.at)
+        if at is not None and at.tzinfo is not UTC:
+            _to_utc(self, "at", at)
 
 
 class Activity(Struct, frozen=True, gc=False):
@@ -86,7 +97,10 @@ class Activity(Struct, frozen=True, gc=False):
     company_id: str | None = msgspec.field(name="companyId", default=None)
 
     def __post_init__(self) -> None:
-        _to_utc(self, "at", self.at)
+        if self.device is not None and not is_id(self.device):
+            raise _bad_id("device")
+        if self.at is not None:
+            _to_utc(self, "at", self.at)
 
 
 class StatusText(Struct, frozen=True, gc=False):
@@ -98,7 +112,8 @@ class StatusText(Struct, frozen=True, gc=False):
     company_id: str | None = msgspec.field(name="companyId", default=None)
 
     def __post_init__(self) -> None:
-        _to_utc(self, "until", self.until)
+        if self.until is not None:
+            _to_utc(self, "until", self.until)
 
 
 class OwnTracksLocation(Struct, frozen=True, gc=False):
@@ -175,14 +190,14 @@ def _from_owntracks(kind: str, payload: bytes) -> Presence:
                 raise _refused(error, f"OwnTracks {kind}: ") from None
         case "lwt":
             # Its tst is when the app connected, not when it died; and it ends only what has no session id.
-            return Presence(type="offline", session="")
+            return Presence(type="offline", session="", dialect=kind)
         case _:
             raise BadPayload(f"OwnTracks type {kind[:40]!r} says nothing about presence", Refusal.DIALECT)
 
 
 def _heartbeat(said: OwnTracksLocation) -> Presence:
     return Presence(
-        device=_id_or_none(said.tid),
+        device=said.tid if said.tid is not None and is_id(said.tid) else None,
         at=datetime.fromtimestamp(said.tst, UTC),
         latitude=said.lat,
         longitude=said.lon,
@@ -192,10 +207,3 @@ def _heartbeat(said: OwnTracksLocation) -> Presence:
         heading=said.cog if said.cog is not None and 0 <= said.cog < 360 else None,  # noqa: PLR2004 degrees in a circle
         battery=said.batt if said.batt is not None and 0 <= said.batt <= 100 else None,  # noqa: PLR2004 percent
     )
-
-
-def _id_or_none(text: str | None) -> str | None:
-    try:
-        return None if text is None else msgspec.convert(text, Id)
-    except msgspec.ValidationError:
-        return None

@@ -66,7 +66,7 @@ def newer(one: Session, other: Session) -> bool:
 
 def needs_siblings(sessions: Mapping[Key, Session], signal: Signal) -> bool:
     """Whether absorbing SIGNAL takes all sessions of its device, not only the newest: it is late, overtaken, or follows its own end."""
-    if not isinstance(signal, Heard | Ended) or not signal.session or signal.device is None:
+    if not isinstance(signal, (Heard, Ended)) or not signal.session or signal.device is None:
         return False
     session = sessions.get((signal.device, signal.session))
     if session is not None:

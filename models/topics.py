@@ -39,6 +39,7 @@ _MAX_FILTER_BYTES = 65_535
 _CHANNELS = {str(channel): channel for channel in Channel}
 
 
+@lru_cache(_REMEMBERED)
 def is_id(text: str) -> bool:
     """Whether TEXT may name a company, a user, a device or a session."""
     return ID.fullmatch(text) is not None
