@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from models.errors import StoreFailed
 from web import health, log, metrics, page, people, tracks
+from web.head import Head
 from web.parts import Parts
 from web.requests import Surroundings, security_headers
 
@@ -56,6 +57,7 @@ def _application(parts: Parts, registry: CollectorRegistry, openapi_url: str | N
     app.state.parts = parts
     app.state.registry = registry
     app.add_middleware(Surroundings, headers=security_headers(parts.page.tile_url), registry=registry)
+    app.add_middleware(Head)
     return app
 
 

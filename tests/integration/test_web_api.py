@@ -224,6 +224,17 @@ def test_every_answer_carries_the_policy(web: Lab, path: str) -> None:
     assert "server" not in headers
 
 
+@pytest.mark.parametrize("path", [*ROUTES, "/", "/healthz", "/readyz", "/metrics", "/config.json", "/style.css"])
+def test_to_ask_for_the_head_alone_gives_what_get_would_without_its_body(web: Lab, path: str) -> None:
+    url = path if path.startswith("/") else f"/api/companies/acme/{path}"
+    got, head = web.get(path), web.client.head(url, headers={"Authorization": f"Bearer {token()}"})
+    assert (head.status_code, head.content) == (got.status_code, b"") == (200, b"")
+    assert head.headers["content-type"] == got.headers["content-type"]
+    assert "content-security-policy" in head.headers
+    if path.startswith("users"):
+        assert web.client.head(url).status_code == 401
+
+
 def test_nothing_can_be_written(web: Lab) -> None:
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         answer: httpx.Response = web.client.request(
