@@ -23,6 +23,11 @@ def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
+def _float(said: float | None) -> float | None:
+    """Return the number that JSON SAID, which makes no difference between 80 and 80.0."""
+    return None if said is None else float(said)
+
+
 def number(value: float | None) -> float | int | None:
     """Return VALUE as JSON's shortest number: 80, not 80.0."""
     return int(value) if value is not None and value.is_integer() else value
@@ -124,7 +129,7 @@ class DeviceState(Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> DeviceState:
-        return cls(said["device"], Status(said["status"]), _time(said["lastSeenAt"]), said["battery"])
+        return cls(said["device"], Status(said["status"]), _time(said["lastSeenAt"]), _float(said["battery"]))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -158,7 +163,9 @@ class State(Struct, frozen=True, gc=False):
         at = _time(said["lastFixAt"])
         fix = None
         if at is not None:
-            fix = Fix(Stamp(at), said["lastLatitude"], said["lastLongitude"], said["lastAccuracy"])
+            fix = Fix(
+                Stamp(at), float(said["lastLatitude"]), float(said["lastLongitude"]), _float(said["lastAccuracy"])
+            )
         return cls(
             company=said["companyId"],
             user=said["userId"],

@@ -42,8 +42,9 @@ def test_on_a_terminal_it_draws_and_keeps_up(field: Field) -> None:
     os.close(theirs)
     try:
         read_until(ours, "alice")
-        field.publish("bob", {"session": "b1", "seq": 1, **HERE})
+        field.publish("bob", {"session": "b1", "seq": 1, "battery": 80, **HERE})
         read_until(ours, "12.97160, 77.59460")
+        read_until(ours, "80 %")
         field.publish("bob", {"type": "offline", "session": "b1"})
         read_until(ours, "offline (connection_lost)")
         process.send_signal(signal.SIGINT)

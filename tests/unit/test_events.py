@@ -171,6 +171,18 @@ def test_a_state_is_read_back_from_what_was_said_of_it() -> None:
         assert State.of(state.to_json()).to_json() == state.to_json()
 
 
+def test_a_whole_number_is_read_back_as_the_number_that_it_was() -> None:
+    device = DeviceState("van", Status.ONLINE, WHEN, 80.0)
+    fix = Fix(Stamp(WHEN), 13.0, 78.0, 5.0)
+    state = State("acme", "alice", 7, Status.ONLINE, None, WHEN, WHEN, fix, None, None, None, None, [device])
+    said = json.loads(json.dumps(state.to_json()).replace(".0,", ","))
+    read = State.of(said)
+    assert read.fix is not None
+    numbers = read.fix.latitude, read.fix.longitude, read.fix.accuracy, read.devices[0].battery
+    assert repr(numbers) == "(13.0, 78.0, 5.0, 80.0)"
+    assert read.to_json() == state.to_json()
+
+
 def test_a_place_on_the_equator_is_not_null() -> None:
     shown = State(
         "acme", "alice", 1, Status.ONLINE, None, None, None, Fix(Stamp(WHEN), 0.0, 0.5, 0.0), None, None, None, None, ()
