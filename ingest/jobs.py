@@ -16,6 +16,7 @@ from ingest.outbox import Outbox
 from ingest.prune import prune
 from ingest.store import Store
 from ingest.sweep import sweep
+from ingest.trouble import Trouble
 from models.errors import FieldbeatError
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class Jobs:
         self._intervals = intervals
         self._holder = holder
         self._clock = clock
+        self._troubles = {name: Trouble(log, name, "job_failed", job=name) for name, _, _ in self._plan()}
         self._stop = threading.Event()
         self._scheduler = schedule.Scheduler()
         self._schedule()
@@ -97,7 +99,9 @@ class Jobs:
             if self._store.take_turn(name, self._holder, self._clock(), 2 * every_s):
                 job()
         except FieldbeatError as error:
-            log.warning("%s: %s", name, error, extra={"action": "job_failed", "job": name})
+            self._troubles[name].met(str(error))
+        else:
+            self._troubles[name].over()
 
     def sweep(self) -> None:
         """End the leases that have run out."""

@@ -101,22 +101,26 @@ def _has_tried(process: Process) -> bool:
     return job.last_run is not None
 
 
-def test_a_job_that_fails_is_logged_and_runs_again(
+def test_a_job_that_fails_runs_again_and_says_once_that_it_failed_and_once_that_it_is_over(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     process = Process(engine)
-    failures = ["first", "second"]
+    failures = [StoreFailed("locked")] * 3
     take_turn = Store.take_turn
 
     def failing(store: Store, job: str, holder: str, now: datetime, for_s: float) -> bool:
         if failures and job == "sweep":
-            raise StoreFailed(f"locked: {failures.pop()}")
+            raise failures.pop()
         return take_turn(store, job, holder, now, for_s)
 
     monkeypatch.setattr(Store, "take_turn", failing)
-    with caplog.at_level(logging.WARNING, "ingest.jobs"):
-        process.run_until(lambda: process.sweeps > 0)
-    assert [record.__dict__["action"] for record in caplog.records] == ["job_failed", "job_failed"]
+    with caplog.at_level(logging.INFO, "ingest.jobs"):
+        process.run_until(lambda: process.sweeps > 1)
+    said = [(record.__dict__["action"], record.__dict__["job"], record.getMessage()) for record in caplog.records]
+    assert said == [
+        ("job_failed", "sweep", "sweep: locked"),
+        ("job_failed_over", "sweep", "sweep works again"),
+    ]
 
 
 def test_a_clock_that_is_put_back_holds_nothing_up(engine: Engine) -> None:
