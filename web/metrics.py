@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
+from typing import NamedTuple
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import (
@@ -23,10 +24,11 @@ from prometheus_client.registry import Collector
 from broker.embedded.counters import Snapshot
 from ingest.metrics import BOUNDS, Metrics
 from models import queries
-from models.census import backlog, leases_by_state, people_by_status
+from models.census import Backlog, LeaseState, backlog, leases_by_state, people_by_status
 from models.errors import Refusal, StoreFailed
 from models.facts import Status
-from web.parts import Parts
+from web.parts import Look, Parts
+from web.thrift import Thrift
 
 router = APIRouter(tags=["instruments"])
 
@@ -76,12 +78,26 @@ _BROKER_REASONS = {
 }
 
 
+class Census(NamedTuple):
+    """What is counted by reading every row that there is: 0.3 s among 200,000 people on SQLite."""
+
+    waiting: Backlog
+    people: Mapping[str, int]
+    leases: Mapping[LeaseState, int]
+
+
+def _census(look: Look) -> Census:
+    connection = look.connection
+    return Census(backlog(connection), people_by_status(connection), leases_by_state(connection, look.now, look.terms))
+
+
 class Instruments(Collector):
     """Reads everything anew at each scrape; what the database says only where WITH_DATABASE says so."""
 
     def __init__(self, parts: Parts, *, with_database: bool) -> None:
         self._parts = parts
         self._with_database = with_database
+        self._census = Thrift(_census)
 
     def describe(self) -> Iterable[Metric]:
         """Say nothing, so that registering does not read the database."""
@@ -94,7 +110,7 @@ class Instruments(Collector):
         if self._parts.broker_counters is not None:
             yield from _broker(self._parts.broker_counters())
         if self._with_database:
-            yield from _database(self._parts)
+            yield from _database(self._parts, self._census)
 
 
 def _pipe(metrics: Metrics) -> Iterator[Metric]:
@@ -138,11 +154,10 @@ def _broker(counters: Snapshot) -> Iterator[Metric]:
         yield family
 
 
-def _database(parts: Parts) -> Iterator[Metric]:
+def _database(parts: Parts, census: Thrift[Look, Census]) -> Iterator[Metric]:
     try:
         with parts.looking() as look:
-            waiting, people = backlog(look.connection), people_by_status(look.connection)
-            leases = leases_by_state(look.connection, look.now, look.terms)
+            waiting, people, leases = census.ask(look)
             listened = queries.last_listened(look.connection)
     except StoreFailed:
         yield GaugeMetricFamily("fieldbeat_database_up", "1 while the database answers.", 0)
