@@ -30,14 +30,19 @@ _LOG_KEYS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _GAP = "  "
 _FRAME_LINES = 5
 """What a table on the screen needs besides its rows."""
+_COLUMN_GAP = 3
+_READABLE = 12
+"""Of a cell that is cut, so many characters still tell something."""
 
 
 class Column(NamedTuple):
-    """A column of a table: its heading, whether it holds numbers, and whether its words are coloured."""
+    """A column of a table: its heading, whether it holds numbers, whether its words are coloured, and whether it gives way."""
 
     heading: str
     right: bool = False
     coloured: bool = False
+    yields: bool = False
+    """Where a row has one line only, and the terminal is narrow, it is cut or left out before others lose anything."""
 
 
 def out(text: str) -> None:
@@ -129,9 +134,24 @@ def live(columns: Sequence[Column]) -> Iterator[Callable[[Sequence[Sequence[str]
         def show(rows: Sequence[Sequence[str]], caption: str) -> None:
             room = max(1, console.height - _FRAME_LINES)
             clean = [[printable(cell) for cell in row] for row in rows[:room]]
-            screen.update(_drawn(columns, clean, caption, wrap=False), refresh=True)
+            kept = _fitting(columns, clean, console.width)
+            shown = [[row[place] for place in kept] for row in clean]
+            screen.update(_drawn([columns[place] for place in kept], shown, caption, wrap=False), refresh=True)
 
         yield show
+
+
+def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """Return the places of the columns for which a terminal of WIDTH has room: all that do not yield, then as many as can be read."""
+    widths = [max(map(len, (column.heading, *(row[place] for row in rows)))) for place, column in enumerate(columns)]
+    room = width - sum(each + _COLUMN_GAP for each, column in zip(widths, columns, strict=True) if not column.yields)
+    kept: list[int] = []
+    for place, column in enumerate(columns):
+        if column.yields:
+            room -= min(widths[place], _READABLE) + _COLUMN_GAP
+        if not column.yields or room >= 0:
+            kept.append(place)
+    return kept
 
 
 def _drawn(columns: Sequence[Column], rows: Sequence[Sequence[str]], caption: str = "", *, wrap: bool = True) -> Table:
@@ -142,10 +162,11 @@ def _drawn(columns: Sequence[Column], rows: Sequence[Sequence[str]], caption: st
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False, caption=Text(caption) if caption else None, caption_justify="left")
     for column in columns:
         side: Literal["left", "right"] = "right" if column.right else "left"
-        drawn.add_column(column.heading, justify=side, overflow="fold" if wrap else "ellipsis", no_wrap=not wrap)
+        whole = not (wrap or column.yields)
+        drawn.add_column(column.heading, justify=side, overflow="fold" if wrap else "ellipsis", no_wrap=whole)
     for row in rows:
         styles = [_style(cell) if column.coloured else "" for column, cell in zip(columns, row, strict=True)]
-        drawn.add_row(*[Text(cell, style=style) for cell, style in zip(row, styles, strict=True)])
+        drawn.add_row(*[Text(cell, style=style, no_wrap=not wrap) for cell, style in zip(row, styles, strict=True)])
     return drawn
 
 

@@ -15,10 +15,10 @@ COLUMNS = (
     Column("status", coloured=True),
     Column("for", right=True),
     Column("last seen", right=True),
-    Column("position"),
-    Column("activity"),
-    Column("message"),
-    Column("devices"),
+    Column("position", yields=True),
+    Column("activity", yields=True),
+    Column("message", yields=True),
+    Column("devices", yields=True),
 )
 _URGENCY = {Reason.STALE_SESSION: 0, Reason.CONNECTION_LOST: 1, Reason.TOKEN_REVOKED: 2}
 _AWAY, _ONLINE, _SIGNED_OFF = 3, 4, 5

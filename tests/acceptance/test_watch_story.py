@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,18 +30,29 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
         yield made
 
 
-def test_on_a_terminal_it_draws_and_keeps_up(field: Field) -> None:
+@contextmanager
+def watching(field: Field, columns: int) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run the command on a terminal of so many COLUMNS; yield it and our end of the terminal."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         WATCH,
         cwd=field.home,
-        env=field.environment | {"TERM": "xterm", "COLUMNS": "140", "LINES": "30"},
+        env=field.environment | {"TERM": "xterm", "COLUMNS": str(columns), "LINES": "30"},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
     )
     os.close(theirs)
     try:
+        yield process, ours
+    finally:
+        process.kill()
+        process.wait(10)
+        os.close(ours)
+
+
+def test_on_a_terminal_it_draws_and_keeps_up(field: Field) -> None:
+    with watching(field, 140) as (process, ours):
         read_until(ours, "alice")
         field.publish("bob", {"session": "b1", "seq": 1, "battery": 80, **HERE})
         read_until(ours, "12.97160, 77.59460")
@@ -50,10 +62,17 @@ def test_on_a_terminal_it_draws_and_keeps_up(field: Field) -> None:
         process.send_signal(signal.SIGINT)
         read_until(ours, "\x1b[?1049l")
         assert process.wait(10) == 0
-    finally:
-        process.kill()
-        process.wait(10)
-        os.close(ours)
+
+
+def test_on_a_narrow_terminal_names_and_standing_are_whole(field: Field) -> None:
+    field.publish("dave", {"session": "d1", "seq": 1, "battery": 80, **HERE})
+    field.publish("dave", {"projectId": "a-project-with-a-long-name", "taskId": "t9"}, "activity")
+    field.publish("dave", {"message": "Back after lunch, call the office until then"}, "status")
+    field.publish("dave", {"type": "offline", "session": "d1"})
+    until(lambda: field.who()["dave"]["reason"] == "connection_lost", "dave is lost")
+    with watching(field, 80) as (_, ours):
+        read_until(ours, " dave ")
+        read_until(ours, "offline (connection_lost)")
 
 
 def read_until(terminal: int, text: str) -> None:
