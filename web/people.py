@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Request, Response
 
 from models import queries
 from models.events import State, rfc3339
 from models.schemas import INTERVAL, STATE
+from models.topics import ID
 from models.worklog import Interval, Place, activity_page
 from web.answers import described, json_answer, listed
 from web.auth import TheCompany, TheParts, TheUser, not_found
 from web.cursors import MOST, Cursor, Limit, Since, Until, decode, in_utc, listing, span
 from web.parts import Look
+
+UserName = Annotated[str, msgspec.Meta(pattern=rf"\A{ID.pattern}\Z")]
+"""Where the roster goes on. PostgreSQL takes no NUL, so a cursor that somebody made up must not get so far."""
 
 router = APIRouter(prefix="/api/companies/{company}", tags=["people"])
 
@@ -33,7 +38,7 @@ def user_id(look: Look, company: str, user: str) -> int:
 def roster(
     request: Request, parts: TheParts, company: TheCompany, limit: Limit = MOST, cursor: Cursor = None
 ) -> Response:
-    after = "" if cursor is None else decode(cursor, str)
+    after = "" if cursor is None else decode(cursor, UserName)
     with parts.looking() as look:
         states = queries.roster(look.connection, company, look.now, look.terms, after=after, limit=limit + 1)
     page = states[:limit]

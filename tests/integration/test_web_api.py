@@ -196,6 +196,8 @@ def test_a_company_nobody_of_which_was_heard_is_empty(web: Lab) -> None:
         ),
         "users?cursor=@@@",
         "users?cursor=MTI",
+        "users?cursor=Ilx1MDAwMCI",
+        "users?cursor=ImFsaWNlXG4i",
         "events?cursor=bm8",
         "events?user=a@b",
         "events?order=sideways",
