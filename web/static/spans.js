@@ -31,7 +31,7 @@ export function strip(found, now) {
   const bar = element("div", { class: "strip", role: "img", "aria-label": label });
   for (const span of found) {
     const piece = element("span", { class: span.reason && span.reason !== "signed_off" ? "span lost" : "span" });
-    piece.style.left = `${(100 * (span.from - from)) / DAY}%`;
+    piece.style.left = `min(${(100 * (span.from - from)) / DAY}%, 100% - 4px)`; // a minute ago is to be seen as well
     piece.style.width = `${(100 * ((span.to ?? now) - span.from)) / DAY}%`;
     bar.append(piece);
   }
