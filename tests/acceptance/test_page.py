@@ -180,6 +180,18 @@ def _faults(page: Page, axe: Path) -> list[str]:
     return [json.dumps([fault["id"], [node["html"] for node in fault["nodes"]]]) for fault in faults]
 
 
+def test_a_broker_that_hangs_is_noticed_though_the_connection_stands(field: Field, visit: Visit) -> None:
+    visit.sign_in()
+    banner = visit.page.locator("#banner")
+    field.running["up"].send_signal(signal.SIGSTOP)
+    try:
+        expect(banner).to_contain_text("The broker does not answer", timeout=25_000)
+        expect(banner).to_contain_text(re.compile(r"What you see is 1\d s old"))
+    finally:
+        field.running["up"].send_signal(signal.SIGCONT)
+    expect(banner).to_be_hidden(timeout=10_000)
+
+
 def test_the_page_says_that_the_service_is_gone_and_recovers_by_itself(field: Field, visit: Visit) -> None:
     visit.sign_in()
     banner = visit.page.locator("#banner")

@@ -28,7 +28,7 @@ export class Board {
   constructor(config, clock) {
     this.clock = clock;
     const pick = (user) => this.pick(user);
-    this.banner = new Banner(clock);
+    this.banner = new Banner(clock, () => this.#connection.ask());
     this.roster = new Roster(clock, pick);
     this.panel = new PersonPanel(clock, () => this.pick(null));
     this.feed = new Feed(clock, pick);
@@ -219,7 +219,7 @@ export class Board {
   }
 
   #tick() {
-    this.banner.draw();
+    this.banner.tick();
     this.roster.draw();
     this.panel.tick();
   }

@@ -52,6 +52,11 @@ export class Connection {
     });
   }
 
+  /** Ask the broker for a sign of life; `heard` tells of it. */
+  ask() {
+    if (this.#client.connected) this.#client.sendPing();
+  }
+
   close() {
     this.#ended = true;
     this.#client.end(true);
