@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 
 import msgspec
 from fastapi import HTTPException, Query
+from pydantic import BeforeValidator
 
 MOST = 1000
 Limit = Annotated[
@@ -58,8 +59,16 @@ def span(since: datetime | None, until: datetime | None) -> tuple[datetime | Non
     return start, end
 
 
-Since = Annotated[datetime | None, Query(alias="from", description="From this time, RFC 3339.")]
-Until = Annotated[datetime | None, Query(alias="to", description="To before this time, RFC 3339.")]
+def _written(given: str) -> str:
+    """Return the time that was GIVEN as text; a bare number, which may be meant as a year or as seconds, is refused."""
+    if given.lstrip("+-").replace(".", "", 1).isdigit():
+        raise ValueError("must be written as in 2026-11-22T10:00:00Z")
+    return given
+
+
+Time = Annotated[datetime, BeforeValidator(_written)]
+Since = Annotated[Time | None, Query(alias="from", description="From this time, RFC 3339.")]
+Until = Annotated[Time | None, Query(alias="to", description="To before this time, RFC 3339.")]
 
 
 def listing(items: Sequence[object], following: object | None) -> dict[str, object]:

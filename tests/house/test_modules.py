@@ -29,7 +29,7 @@ _OURS_ALONE = {
     "fastapi": ("web/",),
     "typer": ("cli/",),
     "rich": ("cli/output.py",),
-    "pydantic": ("cli/settings.py",),
+    "pydantic": ("cli/settings.py", "web/cursors.py"),
     "pydantic_settings": ("cli/settings.py",),
     "gpxpy": ("cli/fleet/recording.py",),
 }

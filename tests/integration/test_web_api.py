@@ -204,6 +204,8 @@ def test_a_company_nobody_of_which_was_heard_is_empty(web: Lab) -> None:
         "users/alice/track?cursor=WzFd",
         "users/alice/track?from=yesterday",
         "users/alice/track?from=2026-11-22T10:00:00",
+        "users/alice/track?from=2026",
+        "users/alice/activity?to=1763800000.5",
         "users/alice/track?from=0001-01-01T00:00:00%2B14:00",
         "users/alice/track?from=2026-11-22T10:00:00Z&to=2026-11-22T10:00:00Z",
         "users/alice/track?simplify=-1",
