@@ -27,7 +27,7 @@ _LOOK_EVERY_S = 0.02
 _SELDOM = 50_000, 20, 50
 """After how many new objects, and how many rounds over those, the garbage collector looks [docs.python.org/3/library/gc.html]."""
 
-_TURN_S = 0.0005
+_TURN_S = 0.002
 """How long a thread that computes keeps the others waiting: an announcement takes a dozen turns, of 5 ms each by default."""
 
 

@@ -13,7 +13,7 @@ from ingest.decode import Decoded, Ignored, Rejected
 Item = tuple[Delivery, Decoded | Rejected | Ignored]
 
 
-MAX_ITEMS = 4000
+MAX_ITEMS = 8000
 
 
 @dataclass(slots=True)

@@ -62,13 +62,16 @@ class BinaryRows:
         """Return the whole COPY that inserts ROWS; raise `StoreRefused` for a number that its column cannot hold."""
         packed = [_HEADER]
         add, fixed, times, shapes = packed.append, self._fixed, self._times, self._shapes
+        last, stamp = _YEAR_2000, 0
         try:
             for row in rows:
                 values = list(row[:fixed])
                 for place in times:
                     if (time := values[place]) is not None:
-                        since = time - _YEAR_2000
-                        values[place] = (since.days * _DAY_S + since.seconds) * 1_000_000 + since.microseconds
+                        if time is not last:  # as it often is: all that one message told has one time
+                            since, last = time - _YEAR_2000, time
+                            stamp = (since.days * _DAY_S + since.seconds) * 1_000_000 + since.microseconds
+                        values[place] = stamp
                 types = tuple(map(type, values))
                 shape = shapes.get(types)
                 if shape is None:

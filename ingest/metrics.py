@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 BOUNDS = {
     "lag_s": (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0),
-    "batch_size": (1, 5, 10, 25, 50, 100, 250, 500, 1000, 2000, 4000),
+    "batch_size": (1, 5, 10, 25, 50, 100, 250, 500, 1000, 2000, 4000, 8000),
 }
 """Upper bounds of the buckets of each histogram."""
 

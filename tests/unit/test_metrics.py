@@ -10,13 +10,13 @@ from ingest.metrics import BOUNDS, Metrics
 
 def test_a_value_counts_in_the_first_bucket_whose_bound_it_does_not_exceed() -> None:
     metrics = Metrics()
-    metrics.observe("batch_size", [1, 2, 5, 5, 4000, 4001])
+    metrics.observe("batch_size", [1, 2, 5, 5, 8000, 8001])
     metrics.observe("batch_size", [2])
     buckets, total = metrics.observed("batch_size")
     assert dict(zip([*BOUNDS["batch_size"], "more"], buckets, strict=True)) == {
-        1: 1, 5: 4, 10: 0, 25: 0, 50: 0, 100: 0, 250: 0, 500: 0, 1000: 0, 2000: 0, 4000: 1, "more": 1,
+        1: 1, 5: 4, 10: 0, 25: 0, 50: 0, 100: 0, 250: 0, 500: 0, 1000: 0, 2000: 0, 4000: 0, 8000: 1, "more": 1,
     }  # fmt: skip
-    assert total == 1 + 2 + 5 + 5 + 4000 + 4001 + 2
+    assert total == 1 + 2 + 5 + 5 + 8000 + 8001 + 2
 
 
 @given(st.lists(st.floats(0, 100)))
