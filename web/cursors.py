@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
@@ -19,6 +20,9 @@ Limit = Annotated[
 Cursor = Annotated[str | None, Query(max_length=400, description="`next` of the page before.")]
 
 Place = TypeVar("Place")
+
+_UNESCAPED = re.compile(r"(:\d\d(?:\.\d+)?) (\d\d:\d\d)$")
+"""A space between a time and its zone: after a date there is none of these, as a time follows it."""
 
 
 def encode(place: object) -> str:
@@ -60,10 +64,13 @@ def span(since: datetime | None, until: datetime | None) -> tuple[datetime | Non
 
 
 def _written(given: str) -> str:
-    """Return the time that was GIVEN as text; a bare number, which may be meant as a year or as seconds, is refused."""
+    """Return the time that was GIVEN as text; a bare number, which may be meant as a year or as seconds, is refused.
+
+    A `+` that was not escaped comes as a space [URL standard, application/x-www-form-urlencoded parsing].
+    """
     if given.lstrip("+-").replace(".", "", 1).isdigit():
         raise ValueError("must be written as in 2026-11-22T10:00:00Z")
-    return given
+    return _UNESCAPED.sub(r"\1+\2", given)
 
 
 Time = Annotated[datetime, BeforeValidator(_written)]

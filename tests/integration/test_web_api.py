@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from urllib.parse import quote
 
@@ -126,6 +127,16 @@ def test_a_track_is_cut_by_time_and_device(web: Lab) -> None:
     assert web.get("users/alice/track?device=phone").json()["features"] == []
 
 
+@pytest.mark.parametrize("plus", ["+", "%2B", "%20"])
+@pytest.mark.parametrize("written", ["T{:%H:%M:%S.%f}", "T{:%H:%M:%S}", "%20{:%H:%M}"])
+def test_a_zone_may_be_written_with_its_plus_as_it_is(web: Lab, plus: str, written: str) -> None:
+    there = datetime.now(timezone(timedelta(hours=5, minutes=30)))
+    soon, long_ago = there + timedelta(minutes=5), there - timedelta(days=1)
+    begin, end = (f"{time:%Y-%m-%d}{written.format(time)}{plus}05:30" for time in (long_ago, soon))
+    assert len(web.get(f"users/alice/track?from={begin}&to={end}").json()["features"]) == 10
+    assert web.get(f"users/alice/track?from={end}").json()["features"] == []
+
+
 def test_a_track_comes_by_pages_when_a_limit_is_given(web: Lab) -> None:
     found, cursor = [], ""
     while True:
@@ -205,6 +216,7 @@ def test_a_company_nobody_of_which_was_heard_is_empty(web: Lab) -> None:
         "users/alice/track?from=yesterday",
         "users/alice/track?from=2026-11-22T10:00:00",
         "users/alice/track?from=2026",
+        "users/alice/track?from=2026-11-22 10:00",
         "users/alice/activity?to=1763800000.5",
         "users/alice/track?from=0001-01-01T00:00:00%2B14:00",
         "users/alice/track?from=2026-11-22T10:00:00Z&to=2026-11-22T10:00:00Z",
