@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -14,6 +14,9 @@ Row = TypeVar("Row", bound=Mapping[Any, Any])
 
 LATE = timedelta(days=1)
 """A position that arrives this long after its time is flagged as old."""
+
+PAUSE = timedelta(minutes=10)
+"""Who sent no position for longer than this has paused: the page cuts the trail there."""
 
 _MEASURED = ("accuracy", "altitude", "speed", "heading", "battery")
 _METRES_PER_DEGREE = 111_320.0
@@ -48,15 +51,44 @@ def flags(at: datetime, received: datetime) -> tuple[str, ...]:
 
 
 def simplified(rows: Sequence[Row], tolerance_m: float) -> list[Row]:
-    """Return ROWS without those that lie within TOLERANCE_M of the line without them, each device's line for itself."""
+    """Return ROWS, in order of time, without those that lie within TOLERANCE_M of the line without them, each device's for itself.
+
+    What is kept pauses where ROWS do: both ends of a `PAUSE` stay, and so does something in every such while without one.
+    """
     by_device: dict[str, list[int]] = {}
     for place, row in enumerate(rows):
         by_device.setdefault(row["device"], []).append(place)
     kept: list[int] = []
     for places in by_device.values():
         points = _in_metres([rows[place] for place in places])
-        kept += [places[index] for index in _needed(points, tolerance_m)]
+        times = [rows[place]["at"] for place in places]
+        for start, end in _ways(times):
+            needed = [start + index for index in _needed(points[start:end], tolerance_m)]
+            kept += [places[index] for index in _without_gaps(needed, times)]
     return [rows[place] for place in sorted(kept)]
+
+
+def _ways(times: Sequence[datetime]) -> Iterator[tuple[int, int]]:
+    """Yield where each way between two pauses starts, and where the next one does."""
+    start = 0
+    for index in range(1, len(times)):
+        if times[index] - times[index - 1] > PAUSE:
+            yield start, index
+            start = index
+    yield start, len(times)
+
+
+def _without_gaps(needed: Sequence[int], times: Sequence[datetime]) -> Iterator[int]:
+    """Yield what is NEEDED of a way and, where that would look like a pause, as little of what lies between as will do."""
+    last = needed[0]
+    yield last
+    for following in needed[1:]:
+        for between in range(last + 1, following):
+            if times[between + 1] - times[last] > PAUSE:
+                last = between
+                yield last
+        last = following
+        yield last
 
 
 def _in_metres(rows: Sequence[Mapping[Any, Any]]) -> list[tuple[float, float]]:

@@ -30,7 +30,8 @@ Tolerance = Annotated[
         ge=0,
         le=100_000,
         allow_inf_nan=False,
-        description="Leave out what lies this close, in m, to the line without it.",
+        description="Leave out what lies this close, in m, to the line without it. Of every device, both ends of every gap of "
+        "more than 10 min stay, and where there is none, one position in 10 min at least: no pause is made, and none is hidden.",
     ),
 ]
 PageLength = Annotated[

@@ -6,10 +6,12 @@ import ast
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from models.geojson import PAUSE
 from tests.house.sources import PACKAGES, ROOT, files, imported, modules, parsed
 
 ALL = modules(*PACKAGES, "tests", "benchmarks")
@@ -100,6 +102,12 @@ def test_no_file_names_a_registry_or_the_machine_it_was_written_on() -> None:
         if path.suffix in _TEXTS and path != here and (found := _ELSEWHERE.search((ROOT / path).read_bytes()))
     }
     assert named == {}
+
+
+def test_the_page_and_the_read_api_mean_the_same_pause() -> None:
+    found = re.search(r"PAUSE_MS = (\d+) \* 60_000;", (ROOT / "web/static/map.js").read_text("utf-8"))
+    assert found is not None
+    assert timedelta(minutes=int(found[1])) == PAUSE
 
 
 @pytest.mark.parametrize("path", ["LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "constraints.txt", ".ci/run"])

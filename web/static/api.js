@@ -26,8 +26,7 @@ export class Api {
     const place = `users/${encodeURIComponent(user)}`;
     const since = new Date(from).toISOString();
     const [track, events, activity] = await Promise.all([
-      // Every position: what lies between two that `simplify` kept may be a straight hour or a pause, and a pause cuts the trail.
-      this.get(`${place}/track`, { from: since }, signal),
+      this.get(`${place}/track`, { from: since, simplify: 4 }, signal),
       this.get("events", { user, order: "newest", limit: 300 }, signal),
       this.get(`${place}/activity`, { from: since }, signal),
     ]);

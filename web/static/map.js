@@ -8,7 +8,7 @@ import { Archive, served } from "./tiles.js";
 const { L } = globalThis;
 
 const DARK = "(prefers-color-scheme: dark)";
-const PAUSE_MS = 10 * 60_000;
+const PAUSE_MS = 10 * 60_000; // as long as what `simplify` of the read API keeps both ends of
 const CLOSEST_FIT = 14;
 
 export class FieldMap {
