@@ -119,7 +119,16 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], *, empty: st
 def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
 
-    Console(file=sys.stdout, highlight=False).print(_drawn(columns, rows))
+    console = Console(file=sys.stdout, highlight=False)
+    if not any(column.yields for column in columns):
+        console.print(_drawn(columns, rows))
+        return
+    kept = _fitting(columns, rows, console.width)
+    console.print(
+        _drawn([columns[place] for place in kept], [[row[place] for place in kept] for row in rows], wrap=False)
+    )
+    if left_out := [column.heading for place, column in enumerate(columns) if place not in kept]:
+        note(f"left out, as the terminal is narrow: {', '.join(left_out)}")
 
 
 @contextmanager
