@@ -20,6 +20,24 @@ HERE = {"latitude": 12.9716, "longitude": 77.5946, "accuracy": 5}
 SOON_MS = 1000
 
 
+_RECORD_WHAT_IS_WRITTEN = """
+  globalThis.written = new Map();
+  const { fillText } = CanvasRenderingContext2D.prototype;
+  CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+    const place = this.canvas.getBoundingClientRect();
+    const up = this.textBaseline === "top" ? 0 : 11;
+    written.set(text, [place.x + x, place.y + y - up, place.x + x + this.measureText(text).width, place.y + y - up + 11]);
+    return fillText.call(this, text, x, y);
+  };
+"""
+_WRITTEN_UNDER_BUTTONS = """() => {
+  const buttons = [...document.querySelectorAll(".fit, .legend, .leaflet-control-zoom")].map((node) => node.getBoundingClientRect());
+  const under = ([left, top, right, bottom]) =>
+    buttons.some((box) => left < box.right && box.left < right && top < box.bottom && box.top < bottom);
+  return [...written].filter(([text, place]) => text.includes("°") && under(place));
+}"""
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with chromium() as made:
@@ -118,6 +136,35 @@ def test_the_roster_is_searched_filtered_and_sorted_by_keyboard(field: Field, vi
     expect(visit.page.locator("#person")).to_be_hidden()
     visit.page.get_by_role("button", name=re.compile("Away")).click()
     expect(visit.row("zoe")).to_have_count(0)
+
+
+def test_on_a_small_phone_status_texts_are_whole(field: Field, visit: Visit) -> None:
+    visit.page.set_viewport_size({"width": 360, "height": 740})
+    field.publish("vic", {"session": "s1", "seq": 1})
+    field.publish("vic", {"projectId": "meters-2026", "taskId": "swap"}, "activity")
+    field.publish("vic", {"message": "Call me, I am running late"}, "status")
+    field.publish("vic", {"type": "offline", "session": "s1"})
+    visit.sign_in()
+    said = visit.row("vic").locator(".what")
+    expect(said).to_contain_text("running late")
+    expect(visit.row("vic")).to_contain_text("connection lost")
+    assert said.evaluate(
+        "({scrollWidth, clientWidth, scrollHeight, clientHeight}) => [scrollWidth - clientWidth, scrollHeight - clientHeight]"
+    ) == [0, 0]
+
+
+@pytest.mark.parametrize("width", [360, 390, 1300])
+def test_no_degrees_are_written_under_the_buttons_of_the_map(field: Field, visit: Visit, width: int) -> None:
+    field.publish("uma", {"session": "s1", "seq": 1, "latitude": 12.97, "longitude": 77.59})
+    visit.page.set_viewport_size({"width": width, "height": 740})
+    visit.page.add_init_script(_RECORD_WHAT_IS_WRITTEN)
+    visit.page.reload()
+    visit.sign_in()
+    for _ in range(5):
+        visit.page.evaluate("written.clear()")
+        visit.page.locator("#map").press("ArrowRight")
+        visit.page.wait_for_function("() => [...written.keys()].some((text) => text.endsWith('° E'))")
+        assert visit.page.evaluate(_WRITTEN_UNDER_BUTTONS) == []
 
 
 def test_the_token_stays_in_memory(field: Field, visit: Visit) -> None:

@@ -126,9 +126,10 @@ class Row {
   #age = element("span", { class: "age" });
 
   constructor(user) {
-    const right = element("span", { class: "right" }, this.#standing, this.#age);
-    const left = element("span", { class: "left" }, this.#name, this.#what);
-    this.node = element("div", { role: "option", id: `person-${user}`, class: "row" }, this.#sign, left, right);
+    const first = element("span", { class: "line" }, this.#name, this.#standing);
+    const second = element("span", { class: "line" }, this.#what, this.#age);
+    const lines = element("span", { class: "lines" }, first, second);
+    this.node = element("div", { role: "option", id: `person-${user}`, class: "row" }, this.#sign, lines);
     say(this.#name, user);
   }
 
