@@ -44,6 +44,7 @@ function over(covered, x, y, width) {
 
 function meridian(x, lng, { context, digits, view, size, edge, covered }) {
   line(context, x, 0, x, size.y);
+  if (x > edge) return;
   const east = ((((lng + 180) % 360) + 360) % 360) - 180;
   const text = `${Math.abs(east).toFixed(digits)}° ${east < 0 ? "W" : "E"}`;
   const { width } = context.measureText(text);
