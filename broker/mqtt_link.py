@@ -143,14 +143,19 @@ class _Connection:
     def subscribe(self, filters: Sequence[str]) -> None:
         if not filters:
             return
-        share = self._link.options.share
         if self.protocol == MQTTProtocolVersion.MQTTv5:
-            prefix = "" if share is None else f"$share/{share}/"
-            self.client.subscribe([(prefix + pattern, SubscribeOptions(qos=1)) for pattern in filters])
-        elif share is not None:
+            self.client.subscribe([(pattern, SubscribeOptions(qos=1)) for pattern in self._shared(filters)])
+        elif self._link.options.share is not None:
             self.refusal = "several workers need a broker that speaks MQTT 5"
         else:
             self.client.subscribe([(pattern, 1) for pattern in filters])
+
+    def unsubscribe(self, filters: Sequence[str]) -> None:
+        self.client.unsubscribe(self._shared(filters))
+
+    def _shared(self, filters: Sequence[str]) -> list[str]:
+        share = self._link.options.share
+        return [pattern if share is None else f"$share/{share}/{pattern}" for pattern in filters]
 
     def _arrived(self, publications: Sequence[Publication]) -> bool:
         acknowledge = self.client.acknowledge
@@ -228,10 +233,18 @@ class MqttLink:
                 self._connection.subscribe(self._filters)
         return self._inbox.drain(idle_s)
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> _Published:
+    def unsubscribe(self, filters: Sequence[str]) -> None:
+        """Have the broker add nothing more of FILTERS to our session; raise `LinkLost` when there is none to tell."""
+        self._connected().unsubscribe(filters)
+
+    def _connected(self) -> _Connection:
         connection = self._connection
         if connection is None or connection.ended or connection.spell is None:
             raise LinkLost(f"not connected to {self.options.url}")
+        return connection
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> _Published:
+        connection = self._connected()
         info = connection.client.publish(topic, payload, qos=1, retain=retain)
         if info.rc != paho.MQTT_ERR_SUCCESS:
             raise LinkLost(f"not connected to {self.options.url}: {paho.error_string(info.rc)}")
