@@ -5,16 +5,18 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from cli import output, running, wiring
+from cli import output, retiring, running, wiring
 from cli.service import Service
 from cli.serving import add_instruments
 from cli.settings import Settings, load
 from ingest.metrics import Metrics
 from ingest.outbox import OFFLINE_NOTICE
+from models.errors import BadSetting
 from models.topics import SERVICE
 
 Workers = Annotated[
@@ -27,6 +29,15 @@ Workers = Annotated[
     ),
 ]
 NoJobs = Annotated[bool, typer.Option("--no-jobs", help="Leave the scheduled jobs to another process.")]
+Retire = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--retire",
+        metavar="CLIENT_ID",
+        help="Store what the broker keeps for an ingest that shall not come back, end its session, and end. "
+        "CLIENT_ID is fieldbeat:ingest or, of a worker, fieldbeat:ingest-HOST-NUMBER. May be repeated.",
+    ),
+]
 Number = Annotated[int | None, typer.Option("--number", hidden=True)]
 
 CLIENT_ID = "fieldbeat:ingest"
@@ -35,14 +46,18 @@ SHARE = "fieldbeat"
 """The name of the shared subscription."""
 
 
-def ingest(workers: Workers = None, no_jobs: NoJobs = False, number: Number = None) -> None:
+def ingest(workers: Workers = None, no_jobs: NoJobs = False, retire: Retire = None, number: Number = None) -> None:
     """Take messages from the configured broker and store them, until Ctrl-C.
 
     With --workers the broker shares the messages out (it has to speak MQTT 5, as Mosquitto does); the result is the same.
     """
     settings = load()
     output.start_logging(settings.log_level, settings.log_format)
-    if workers is None:
+    if retire:
+        if workers is not None or no_jobs:
+            raise BadSetting("--retire goes alone: it ends when it is done")
+        _retire(settings, retire)
+    elif workers is None:
         _ingest(settings, CLIENT_ID, None, 1, jobs=not no_jobs)
     elif number is None and workers > 1:
         wiring.ready_engine(settings).dispose()
@@ -62,6 +77,16 @@ def _ingest(settings: Settings, client_id: str, share: str | None, number: int, 
     add_instruments(service, settings, engine, link, metrics, number)
     running.add_ingest(service, settings, engine, link, metrics, jobs=jobs)
     service.run(_greet, lambda: link.is_listening)
+
+
+def _retire(settings: Settings, client_ids: Sequence[str]) -> None:
+    for client_id in client_ids:
+        if client_id != CLIENT_ID and not client_id.startswith(f"{CLIENT_ID}-"):
+            raise BadSetting(f"--retire {client_id!r} must be {CLIENT_ID} or {CLIENT_ID}-HOST-NUMBER")
+    engine = wiring.ready_engine(settings)
+    for client_id in client_ids:
+        stored = retiring.retire(settings, engine, client_id, None if client_id == CLIENT_ID else SHARE)
+        output.out(f"{client_id}: {stored} messages stored, session ended")
 
 
 def _greet() -> None:
