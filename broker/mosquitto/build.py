@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
@@ -13,11 +14,14 @@ from importlib.resources import files
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 from models.errors import NotFound
 
 MODULE = "fieldbeat_mosquitto"
 LIBRARY = f"{MODULE}.so"
+_HEADERS = Path("/usr/include")
+"""Where Debian puts headers, for when there is no compiler to ask."""
 
 _EXPORTED_BY_PYTHON = """
 int fieldbeat_start(char *options);
@@ -44,6 +48,20 @@ print("%d.%d" % sys.version_info[:2])
 """
 
 
+class Lack(NamedTuple):
+    """Something that building takes and this machine has not, and the Debian packages that bring it, if any do."""
+
+    what: str
+    packages: tuple[str, ...] = ()
+
+
+def told(lacking: Sequence[Lack]) -> str:
+    """Return what is LACKING in one line, with one command for all of it."""
+    packages = dict.fromkeys(package for lack in lacking for package in lack.packages)
+    wanted = ", ".join(dict.fromkeys(lack.what for lack in lacking))
+    return f"missing: {wanted}; apt install {' '.join(packages)}" if packages else f"missing: {wanted}"
+
+
 @dataclass(frozen=True, slots=True)
 class Interpreter:
     """One Python, and where the parts are that embedding it takes."""
@@ -55,37 +73,38 @@ class Interpreter:
     home: Path
     version: str
 
-    def flaws(self) -> list[str]:
-        """Return what keeps Mosquitto's user from running this Python, each with what to do."""
-        apt = f"apt install python{self.version}-dev"
+    def flaws(self) -> list[Lack]:
+        """Return what keeps Mosquitto's user from running this Python; Debian's own has no flaw."""
+        packages = (f"python{self.version}-dev",)
         if not self.shared or not self.library.exists():
-            return [f"{self.executable} has no shared library; use Debian's: {apt}"]
+            return [Lack(f"a shared library of {self.executable}, as Debian's Python has", packages)]
         if not _readable_by_all(self.library):
-            return [f"{self.library} is not readable by other users; use Debian's Python: {apt}"]
-        return [] if (self.include / "Python.h").exists() else [f"no Python.h in {self.include}: {apt}"]
+            return [Lack(f"a Python that other users may read, which {self.library} is not", packages)]
+        return [] if (self.include / "Python.h").exists() else [Lack(f"Python.h in {self.include}", packages)]
 
 
 def interpreter(executable: Path | None = None) -> Interpreter:
     """Return EXECUTABLE, or else a Python of our own version that Mosquitto's user may load.
 
     It must be of our version, because the modules that are installed with the plug-in are compiled for that.
-    Raise `NotFound`, which says what is wrong with each one tried.
+    Raise `NotFound`, which says all that is missing, for the Python and for building at all.
     """
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     own = Path(sys.base_prefix) / "bin" / f"python{version}"
-    candidates = [executable] if executable else [own, Path(f"/usr/bin/python{version}")]
-    flaws: list[str] = []
-    for candidate in candidates:
+    flaws: list[Lack] = []
+    for candidate in dict.fromkeys([executable] if executable else [own, Path(f"/usr/bin/python{version}")]):
         if not candidate.exists():
-            flaws.append(f"there is no {candidate}: apt install python{version}-dev")
+            flaws.append(Lack(str(candidate), (f"python{version}-dev",)))
             continue
         found = _describe(candidate)
         if found.version != version:
             raise NotFound(f"{candidate} is Python {found.version}, but fieldbeat runs on {version}; they must agree")
         if not found.flaws():
+            if lacking := missing():
+                raise NotFound(told(lacking))
             return found
-        flaws.extend(found.flaws())
-    raise NotFound("; ".join(flaws))
+        flaws += found.flaws()
+    raise NotFound(told([*missing(), *flaws]))
 
 
 def _describe(executable: Path) -> Interpreter:
@@ -100,22 +119,23 @@ def _readable_by_all(path: Path) -> bool:
     return bool(real.stat().st_mode & 0o004) and all(parent.stat().st_mode & 0o001 for parent in real.parents)
 
 
-def missing() -> list[str]:
-    """Return what building takes and this machine lacks, each with the command that brings it."""
-    lacking = []
-    if find_spec("cffi") is None:
-        lacking.append("the Python module cffi: pip install 'fieldbeat[mosquitto]'")
+def missing() -> list[Lack]:
+    """Return what building takes besides Python and this machine lacks."""
+    lacking = [] if find_spec("cffi") else [Lack("the Python module cffi (pip install cffi)")]
     if shutil.which("cc") is None:
-        return [*lacking, "a C compiler: apt install gcc libc6-dev"]
+        lacking.append(Lack("a C compiler", ("gcc", "libc6-dev")))
     headers = (
         ("mosquitto.h", "libmosquitto-dev"),
         ("mosquitto_broker.h", "mosquitto-dev"),
         ("mosquitto_plugin.h", "mosquitto-dev"),
     )
-    lacking += [
-        f"{header}: apt install {package}" for header, package in headers if not _compiles(f"#include <{header}>")
-    ]
-    return lacking
+    return [*lacking, *(Lack(header, (package,)) for header, package in headers if not _is_there(header))]
+
+
+def _is_there(header: str) -> bool:
+    if shutil.which("cc") is None:
+        return (_HEADERS / header).exists()
+    return _compiles(f"#include <{header}>")
 
 
 def _compiles(source: str) -> bool:
@@ -128,14 +148,12 @@ def _compiles(source: str) -> bool:
 def _compiler() -> str:
     compiler = shutil.which("cc")
     if compiler is None:
-        raise NotFound("a C compiler: apt install gcc libc6-dev")
+        raise NotFound(told(missing()))
     return compiler
 
 
 def build(directory: Path, python: Interpreter) -> Path:
-    """Compile the plug-in for PYTHON into DIRECTORY and return the file; raise `NotFound` for what is missing."""
-    if lacking := missing():
-        raise NotFound("missing: " + "; ".join(lacking))
+    """Compile the plug-in for PYTHON into DIRECTORY and return the file."""
     library = directory / LIBRARY
     with tempfile.TemporaryDirectory() as work:
         source = Path(work) / f"{MODULE}.c"

@@ -79,8 +79,11 @@ def _open_to_all(directory: Path) -> None:
 def prepare_files(etc: Path, revoked: Path, secret: str | None) -> Iterator[Path]:
     """Make what mosquitto.conf names and is not there yet; yield what was made. SECRET replaces the old one.
 
-    The file REVOKED has a directory of its own, because another user writes it: the service.
+    The file REVOKED has a directory of its own, because another user writes it: the service. Raise `NotFound` when root finds nobody
+    to give the secret to.
     """
+    if os.geteuid() == 0 and GROUP not in {group.gr_name for group in grp.getgrall()}:
+        raise NotFound(f"missing: the group {GROUP}, which may read the secret; apt install mosquitto")
     tls = etc / "tls"
     tls.mkdir(parents=True, exist_ok=True)
     if secret is not None or not (etc / "jwt.secret").exists():
@@ -102,7 +105,7 @@ def _write(path: Path, text: str, mode: int) -> Path:
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text.rstrip("\n") + "\n")
-    if os.geteuid() == 0 and GROUP in {group.gr_name for group in grp.getgrall()}:
+    if os.geteuid() == 0:
         shutil.chown(fresh, group=GROUP)
     fresh.chmod(mode)
     return fresh.replace(path)

@@ -28,8 +28,9 @@ SecretFile = Annotated[Path | None, typer.Option(help="Copy the JWT secret from 
 
 def build(directory: Directory = Path("build"), python: Python = None) -> None:
     """Compile the plug-in, or say exactly what is missing for it."""
+    found = building.interpreter(python)
     directory.mkdir(parents=True, exist_ok=True)
-    output.out(str(building.build(directory.resolve(), building.interpreter(python))))
+    output.out(str(building.build(directory.resolve(), found)))
 
 
 def install(

@@ -26,8 +26,6 @@ _ROOT = Path(__file__).parents[2]
 @functools.cache
 def plugin() -> Path:
     """Return the compiled plug-in; without what it takes to compile it, the test is skipped."""
-    if lacking := build.missing():
-        absent("; ".join(lacking))
     try:
         python = build.interpreter()
     except NotFound as error:

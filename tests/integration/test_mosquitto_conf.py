@@ -6,6 +6,7 @@ import os
 import pwd
 import re
 import shutil
+import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 from broker.access import Role
 from broker.mosquitto import build, check, install
 from broker.tokens import Key
+from cli.commands import mosquitto as commands
 from models.errors import NotFound
 from tests.integration.plugged import plugin, token
 from tests.integration.visitor import Visitor
@@ -147,22 +149,53 @@ def test_a_missing_python_is_named_with_the_package_that_brings_it(tmp_path: Pat
         build.interpreter(tmp_path / "python")
 
 
-def test_a_missing_compiler_is_named_with_the_package_that_brings_it(
+def _with_tools(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    """Let only the programs in PLACE be found, and no header where Debian puts them."""
+    monkeypatch.setenv("PATH", str(place))
+    monkeypatch.setattr(build, "_HEADERS", place)
+
+
+def test_all_that_is_missing_is_named_at_once_with_one_command_that_brings_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert any("apt install gcc" in each for each in build.missing())
+    _with_tools(monkeypatch, tmp_path)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    with pytest.raises(NotFound) as refused:
+        build.interpreter(tmp_path / "python")
+    assert str(refused.value) == (
+        f"missing: a C compiler, mosquitto.h, mosquitto_broker.h, mosquitto_plugin.h, {tmp_path}/python; "
+        f"apt install gcc libc6-dev libmosquitto-dev mosquitto-dev python{version}-dev"
+    )
 
 
-def test_a_missing_header_is_named_with_the_package_that_brings_it(
+def test_a_compiler_that_finds_no_header_tells_which_package_has_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     compiler = tmp_path / "cc"
     compiler.write_text("#!/bin/sh\nexit 1\n")
     compiler.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert [each.split(": ")[1] for each in build.missing()] == [
-        "apt install libmosquitto-dev",
-        "apt install mosquitto-dev",
-        "apt install mosquitto-dev",
+    _with_tools(monkeypatch, tmp_path)
+    assert [lack.packages for lack in build.missing()] == [
+        ("libmosquitto-dev",),
+        ("mosquitto-dev",),
+        ("mosquitto-dev",),
     ]
+
+
+def test_a_module_that_is_missing_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "find_spec", lambda _name: None)
+    assert build.told(build.missing()[:1]) == "missing: the Python module cffi (pip install cffi)"
+
+
+def test_a_build_for_which_something_is_missing_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        commands.build(tmp_path / "build", tmp_path / "python")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_root_makes_no_secret_that_mosquitto_could_not_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(install, "GROUP", "nobody-has-this-group")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    with pytest.raises(NotFound, match="apt install mosquitto"):
+        list(install.prepare_files(tmp_path / "etc", tmp_path / "revoked" / "r.json", None))
+    assert list(tmp_path.iterdir()) == []
