@@ -26,7 +26,9 @@ _LIMITS = (
     "message_size_limit", "sys_interval",
 )  # fmt: skip
 """How the lines of mosquitto.conf begin that are about what survives and how much."""
-_PRODUCTION = ("fsync = on", "synchronous_commit = on", "max_wal_size = 4GB", "max_locks_per_transaction = 256")
+_PRODUCTION = (
+    "fsync = on", "synchronous_commit = on", "shared_buffers = 1GB", "max_wal_size = 4GB", "max_locks_per_transaction = 256",
+)  # fmt: skip
 """Against what tests want a commit waits for the disk here; the rest is what docs/how-to/production.md sets."""
 
 

@@ -18,8 +18,8 @@ from models.values import rows
 
 MAX_DEVICES = 100
 """How many devices a user may have: more are a broken or a hostile client."""
-_MAX_KNOWN = 250_000
-"""How many people are kept in memory, some 2 KiB each."""
+_MAX_KNOWN = 1_250_000
+"""How many people are kept in memory, some 2.5 KiB each: whoever is not known has to be loaded, which costs as much as everything else."""
 
 
 class Admitted(Struct, frozen=True):

@@ -37,6 +37,7 @@ _LEVELS = 4
 _REMEMBERED = 65_536
 _MAX_FILTER_BYTES = 65_535
 _CHANNELS = {str(channel): channel for channel in Channel}
+_TOPIC = re.compile(f"{ROOT}/({ID.pattern})/({'|'.join(_CHANNELS)})/({ID.pattern})", re.ASCII)
 
 
 @lru_cache(_REMEMBERED)
@@ -72,6 +73,9 @@ def address(company: str, channel: Channel, user: str) -> Address:
 @lru_cache(_REMEMBERED)
 def parse(topic: str) -> Address:
     """Return the address that TOPIC names, or raise `BadTopic`."""
+    if found := _TOPIC.fullmatch(topic):
+        return Address(found[1], _CHANNELS[found[2]], found[3])
+    # Something about it is wrong: say what.
     levels = topic.split("/")
     if len(levels) != _LEVELS or levels[0] != ROOT:
         raise BadTopic(f"topic {topic[:120]!r} is not {ROOT}/<company>/<channel>/<user>")
