@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -13,10 +15,12 @@ from cryptography.x509.oid import NameOID
 VALID_FOR = timedelta(days=365)
 
 
-def self_signed(host: str, now: datetime) -> tuple[str, str]:
-    """Return a certificate for HOST and its private key, both PEM."""
+def self_signed(hosts: Sequence[str], now: datetime) -> tuple[str, str]:
+    """Return a certificate for a machine of the names HOSTS, also as it names itself, and its private key, both PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host[:64])])  # 64: the most that X.509 allows there
+    local = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+    names = dict.fromkeys([*map(x509.DNSName, hosts), *local])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])  # 64: the most that X.509 allows there
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -25,7 +29,7 @@ def self_signed(host: str, now: datetime) -> tuple[str, str]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))  # for clients whose clock is behind
         .not_valid_after(now + VALID_FOR)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host), x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -93,7 +93,7 @@ def prepare_files(etc: Path, revoked: Path, secret: str | None) -> Iterator[Path
         revocations.publish(revoked, Revocations())
         yield revoked
     if not (tls / "server.key").exists():
-        certificate, key = self_signed(socket.getfqdn(), datetime.now(UTC))
+        certificate, key = self_signed((socket.getfqdn(), socket.gethostname()), datetime.now(UTC))
         yield _write(tls / "server.crt", certificate, 0o644)
         yield _write(tls / "server.key", key, 0o640)
 

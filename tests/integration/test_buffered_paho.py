@@ -48,7 +48,7 @@ class Rig:
 
 @pytest.fixture(params=["mqtt", "ws", "mqtts", "wss"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rig]:
-    certificate, key = self_signed("localhost", datetime.now(UTC))
+    certificate, key = self_signed(("localhost",), datetime.now(UTC))
     (tmp_path / "server.crt").write_text(certificate)
     (tmp_path / "server.key").write_text(key)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.crt"))
