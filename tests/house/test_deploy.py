@@ -50,6 +50,14 @@ def test_systemd_understands_debians_unit_with_our_lines(tmp_path: Path) -> None
     assert "ExecReload=/bin/kill -HUP $MAINPID" in read
 
 
+def test_mosquitto_may_list_the_addresses_of_the_machine_or_its_websocket_would_be_open_to_the_network() -> None:
+    allowed = re.search(
+        r"^RestrictAddressFamilies=(.*)$", (_SYSTEMD / "mosquitto-fieldbeat.conf").read_text(), re.MULTILINE
+    )
+    assert allowed is not None
+    assert "AF_NETLINK" in allowed[1].split()
+
+
 def test_the_units_of_ingest_and_web_are_hardened_alike() -> None:
     hardened = [
         (_SYSTEMD / f"fieldbeat-{part}.service").read_text().partition("NoNewPrivileges")[2]
