@@ -1,11 +1,10 @@
-"""One connection from its CONNECT to its end: reads packets, answers them, and sends what its session has queued."""
+"""One connection from its CONNECT to its end: reads packets, and has them answered."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections import deque
 from typing import Final
 
 from broker import access
@@ -19,12 +18,10 @@ from broker.embedded.messages import Message, remaining_length
 from broker.embedded.routing import Route
 from broker.embedded.sessions import Session
 from broker.embedded.wires import Wire
+from broker.embedded.writer import Writer
 
 log = logging.getLogger(__name__)
 
-HIGH_WATER: Final = 64 * 1024
-"""Bytes that may wait for the peer to read; what is more stays in the session's queue."""
-_MAX_REPLIES: Final = 2_000
 _MAX_TOPICS: Final = 1_024
 _MAX_OPEN_QOS_2: Final = 1_000
 _PUBREL_HEADER: Final = frames.PUBREL << 4 | 2
@@ -41,12 +38,8 @@ class Connection:
         self._frames = FrameReader(limits.connect_packet, limits.kept_payload)
         self._session: Session | None = None
         self._connect: Connect | None = None
-        self._replies: list[bytes] = []
-        self._answers: deque[Hold] = deque()
-        """What has to be answered in the order it came [MQTT-4.6.0-2, MQTT-4.6.0-3], when the first has to wait."""
+        self._writer = Writer(wire, exchange, self._open_gate)
         self._topics: dict[bytes, str | None] = {}
-        self._dirty = False
-        self._drain: asyncio.Task[None] | None = None
         self._gate: asyncio.Event | None = None
         self.held = 0
         self.finished = False
@@ -55,7 +48,6 @@ class Connection:
         self.opened_at = now
         self.heard_at = now
         self.packet_began_at: float | None = None
-        self.stuck_since: float | None = None
         self.keepalive_s = limits.keepalive_max_s
 
     @property
@@ -67,6 +59,11 @@ class Connection:
     def gated(self) -> bool:
         """Whether its socket is not read because messages wait for the service."""
         return self._gate is not None
+
+    @property
+    def stuck_since(self) -> float | None:
+        """Since when its peer has enough to read and reads nothing."""
+        return self._writer.stuck_since
 
     # Its life
 
@@ -103,9 +100,7 @@ class Connection:
         self.keepalive_s = 1.5 * min(connect.keepalive_s or limits.keepalive_max_s, limits.keepalive_max_s)
         self.heard_at = time.monotonic()
         session.outlet = self
-        self._replies.append(connack(ACCEPTED, session_present=session_present))
-        self._replies += session.redeliveries()
-        self.touch()
+        self._writer.begin(session, [connack(ACCEPTED, session_present=session_present), *session.redeliveries()])
         self._exchange.flush()
 
     async def run(self) -> None:
@@ -134,8 +129,9 @@ class Connection:
             self.refuse()
             return
         if reason is Closing.DISCONNECT:
-            self.flush()
+            self._writer.flush()
         self.finished = True
+        self._writer.end()
         if self._gate is not None:
             self._gate.set()
         exchange.gated.discard(self._open_gate)
@@ -170,7 +166,7 @@ class Connection:
 
     def _must_wait(self) -> bool:
         """Whether more of its messages would be too many. A consumer is always read: its acknowledgements make room."""
-        if len(self._replies) > _MAX_REPLIES and self._drain is not None:
+        if self._writer.crowded:
             return True
         if not self.held:
             return False
@@ -202,7 +198,7 @@ class Connection:
         elif header in (frames.SUBSCRIBE << 4 | 2, frames.UNSUBSCRIBE << 4 | 2):
             self._subscribe(frames.read_subscribe(body, with_qos=kind == frames.SUBSCRIBE), kind)
         elif header == frames.PINGREQ << 4 and not body:
-            self._reply(b"\xd0\x00")
+            self._writer.reply(b"\xd0\x00")
         elif header == frames.DISCONNECT << 4 and not body:
             self.finish(Closing.DISCONNECT)
         else:
@@ -213,10 +209,10 @@ class Connection:
         if header == _PUBREL_HEADER:
             frames.read_packet_id(body)
             self._own.incoming.pop(int.from_bytes(body, "big"), None)
-            self._reply(b"\x70\x02" + body)
+            self._writer.reply(b"\x70\x02" + body)
         elif header == frames.PUBREC << 4:
             self._acknowledged(self._own.received(frames.read_packet_id(body)))
-            self._reply(b"\x62\x02" + body)
+            self._writer.reply(b"\x62\x02" + body)
         elif header == frames.PUBCOMP << 4:
             self._acknowledged(self._own.acknowledged(frames.read_packet_id(body)))
         else:
@@ -251,9 +247,9 @@ class Connection:
         if packet.qos == _QOS_2:
             self._own.incoming[packet.packet_id] = hold
         if hold is not None:
-            self._answers.append(hold)
+            self._writer.answer_later(hold)
         elif answer:
-            self._answer(answer)
+            self._writer.answer(answer)
 
     def _hand_over(self, route: Route, packet: Publish, answer: bytes, *, cut: bool) -> Hold | None:
         if cut:
@@ -284,11 +280,11 @@ class Connection:
             return False
         hold = incoming[packet_id]
         if hold is None or hold.done:
-            self._answer(answer)
+            self._writer.answer(answer)
         elif hold.publisher is not self:
             hold.publisher = self
             self.held += 1
-            self._answers.append(hold)
+            self._writer.answer_later(hold)
         return True
 
     def _subscribe(self, packet: frames.Subscribe, kind: int) -> None:
@@ -296,62 +292,23 @@ class Connection:
         if kind == frames.UNSUBSCRIBE:
             for pattern, _ in packet.filters:
                 self._exchange.unsubscribe(self._own, pattern)
-            self._reply(b"\xb0\x02" + identifier)
+            self._writer.reply(b"\xb0\x02" + identifier)
             return
         codes = bytes(self._exchange.subscribe(self._own, pattern, qos) for pattern, qos in packet.filters)
-        self._reply(b"\x90" + remaining_length(2 + len(codes)) + identifier + codes)
+        self._writer.reply(b"\x90" + remaining_length(2 + len(codes)) + identifier + codes)
 
-    # Sending
-
-    def _answer(self, answer: bytes) -> None:
-        """Acknowledge a message, after those that came before it."""
-        if self._answers:
-            done = Hold(Message("", b"", b"", 0), None, answer, 0)
-            done.done = True
-            self._answers.append(done)
-        else:
-            self._reply(answer)
+    # What others ask of it
 
     def released(self) -> None:
         """Acknowledge what the service has stored, in the order it came."""
-        answers = self._answers
-        while answers and answers[0].done:
-            self._reply(answers.popleft().answer)
+        self._writer.release()
         if self._gate is not None:
             self._open_gate()
 
-    def _reply(self, packet: bytes) -> None:
-        self._replies.append(packet)
-        self.touch()
-
     def touch(self) -> None:
         """Send soon what is queued."""
-        if not self._dirty:
-            self._dirty = True
-            self._exchange.touch(self)
+        self._writer.touch()
 
     def overflow(self) -> None:
         """Its peer does not keep up, so it is cut off."""
         asyncio.get_running_loop().call_soon(self.finish, Closing.SLOW_CONSUMER)
-
-    def flush(self) -> None:
-        """Write replies and messages, until the peer has enough to read."""
-        self._dirty = False
-        session = self._session
-        while not self.finished and self._drain is None and session is not None:
-            packets, self._replies = self._replies + session.take(HIGH_WATER), []
-            if not packets:
-                return
-            self._wire.write(b"".join(packets))
-            if self._wire.queued() > HIGH_WATER:
-                self.stuck_since = time.monotonic()
-                self._drain = asyncio.create_task(self._drained(), name=f"embedded-broker-drain-{self.client_id}")
-
-    async def _drained(self) -> None:
-        try:
-            await self._wire.drain()
-        except OSError:
-            return  # the reading side learns of it too, and ends the connection
-        self._drain, self.stuck_since = None, None
-        self.flush()
-        self._open_gate()

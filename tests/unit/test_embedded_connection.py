@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 from broker.access import Claims, Role
 from broker.embedded.connect import Connect
-from broker.embedded.connection import HIGH_WATER, Connection
+from broker.embedded.connection import Connection
 from broker.embedded.counters import Closing
 from broker.embedded.exchange import Exchange
 from broker.embedded.limits import Limits
+from broker.embedded.writer import HIGH_WATER
 from tests.integration.raw_mqtt import PING, publish
 
 CLAIMS = Claims("acme", "alice", Role.DEVICE, datetime.max.replace(tzinfo=UTC))
