@@ -8,7 +8,8 @@ import typer
 
 from cli import output
 from cli.fleet.interrupt import stop_on_signals
-from cli.fleet.run import FleetOptions, Tally, run_fleet
+from cli.fleet.options import FleetOptions
+from cli.fleet.run import Tally, run_fleet
 from cli.options import AsJson, Company
 from cli.output import Column
 from cli.settings import load

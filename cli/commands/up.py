@@ -51,7 +51,8 @@ def _run(settings: Settings, listening: socket.socket, simulate: int) -> None:
 
 
 def _add_fleet(service: Service, settings: Settings, devices: int, address: tuple[str, int]) -> None:
-    from cli.fleet.run import FleetOptions, run_fleet
+    from cli.fleet.options import FleetOptions
+    from cli.fleet.run import run_fleet
 
     stop = threading.Event()
     options = FleetOptions.of(settings, _COMPANY, devices, broker_url=f"mqtt://{address[0]}:{address[1]}")

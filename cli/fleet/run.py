@@ -4,35 +4,21 @@ from __future__ import annotations
 
 import heapq
 import logging
-import random
 import resource
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Self
+from dataclasses import dataclass
 
-from broker.access import Claims, Role
-from broker.tokens import issue
-from cli import wiring
 from cli.fleet.client import Endpoint, Line, Poller
-from cli.fleet.device import Abort, Action, Connect, Habits, Hide, Leave, Reappear, Say, VirtualDevice
-from cli.fleet.messages import Identity
-from cli.fleet.route import TOWNS, Route
-from cli.settings import Settings
+from cli.fleet.crew import roster, virtual_devices
+from cli.fleet.device import Abort, Action, Connect, Hide, Leave, Reappear, Say, VirtualDevice
+from cli.fleet.options import FleetOptions
 from models.errors import BadSetting, LinkLost
 from models.topics import Channel
 
 log = logging.getLogger(__name__)
 
-DEFAULT_PERIOD_S = 5.0
-CONNECTS_PER_S = 200.0
-"""How fast a fleet comes up: no broker likes all of it at once."""
-
-_NAMES = ("asha", "ben", "carla", "dmitri", "elif", "femi", "grace", "hana", "ivan", "jorge", "kofi", "lena")
-_DEVICES = ("phone", "tablet")
-_TWO_DEVICES_EVERY = 4
 _WINDOW = 100
 _KEEPALIVE_S = 15
 """Short, so that a long dead zone makes the broker publish the will, and a short one does not [MQTT-3.1.2-24]."""
@@ -41,57 +27,7 @@ _LONGEST_POLL_S = 0.1
 _FIRST_PATIENCE_S = 10.0
 _PAUSE_S = 1.0
 _CONFIRM_WITHIN_S = 1.0
-_CREW = 50
-"""How many devices a town has at least, if there are several towns."""
 _SPARE_DESCRIPTORS = 64
-_TOKEN_LIFETIME = timedelta(hours=12)
-
-
-@dataclass(frozen=True, slots=True)
-class FleetOptions:
-    """What fleet to drive where. Without `rate_hz` (heartbeats a second of the whole fleet) each device reports every 5 s;
-    without `duration_s` the fleet drives until it is stopped. The same `seed` gives the same fleet.
-    """
-
-    company: str
-    devices: int
-    broker_url: str
-    token: Callable[[Identity], str] = field(repr=False)
-    """Called for each CONNECT, since tokens expire."""
-    rate_hz: float | None = None
-    duration_s: float | None = None
-    seed: int = 1
-
-    @classmethod
-    def of(
-        cls,
-        settings: Settings,
-        company: str,
-        devices: int,
-        *,
-        broker_url: str | None = None,
-        rate_hz: float | None = None,
-        duration_s: float | None = None,
-        seed: int = 1,
-    ) -> Self:
-        """Return the options of a fleet on the configured broker, or on the one at BROKER_URL, with tokens of the configured key."""
-        key = wiring.issuing_key(settings)
-        lifetime = min(_TOKEN_LIFETIME, settings.max_lifetime)
-
-        def token(identity: Identity) -> str:
-            now = wiring.now()
-            claims = Claims(identity.company, identity.user, Role.DEVICE, now + lifetime, now, device=identity.device)
-            return issue(key, claims)
-
-        return cls(company, devices, broker_url or settings.broker, token, rate_hz, duration_s, seed)
-
-    def __post_init__(self) -> None:
-        if self.devices < 1:
-            raise BadSetting("--devices must be at least 1")
-        if self.rate_hz is not None and not self.rate_hz > 0:
-            raise BadSetting("--rate must be over 0 heartbeats a second")
-        if self.duration_s is not None and not self.duration_s > 0:
-            raise BadSetting("--duration must be over 0 seconds")
 
 
 @dataclass(slots=True)
@@ -108,18 +44,6 @@ class Tally:
     reconnects: int = 0
     aborts: int = 0
     refused: int = 0
-
-
-def roster(company: str, devices: int) -> list[Identity]:
-    """Return DEVICES devices; every fourth user has two."""
-    identities: list[Identity] = []
-    number = 0
-    while len(identities) < devices:
-        user = f"{_NAMES[number % len(_NAMES)]}-{number + 1:02d}"
-        number += 1
-        own = _DEVICES if number % _TWO_DEVICES_EVERY == 0 else _DEVICES[:1]
-        identities += [Identity(company, user, device) for device in own]
-    return identities[:devices]
 
 
 class _Member:
@@ -210,7 +134,7 @@ class _Fleet:
         self.complaint = "no answer"
         self.paused_until_s = 0.0
         self._began_s = time.monotonic()
-        self._members = [_Member(self, device) for device in _devices(options, identities)]
+        self._members = [_Member(self, device) for device in virtual_devices(options, identities)]
         self._due: list[tuple[float, int]] = []
         self._due_s = [-1.0] * len(self._members)
         self._places = {id(member): place for place, member in enumerate(self._members)}
@@ -279,20 +203,6 @@ class _Fleet:
         for member in self._members:
             member.line.abort()
         self.poller.close()
-
-
-def _devices(options: FleetOptions, identities: Iterable[Identity]) -> Iterable[VirtualDevice]:
-    rate_hz = options.rate_hz or options.devices / DEFAULT_PERIOD_S
-    habits = Habits(period_s=options.devices / rate_hz)
-    epoch = datetime.now(UTC)
-    # A small fleet is in one town: on a map of the world nobody is seen to move.
-    towns = tuple(TOWNS.values())[: max(1, options.devices // _CREW)]
-    for place, identity in enumerate(identities):
-        # Both devices of a user are in the same van, so they take the same route.
-        route_rng = random.Random(f"{options.seed}/{identity.user}")  # noqa: S311 repeatable on purpose
-        device_rng = random.Random(f"{options.seed}/{identity.client_id}")  # noqa: S311 repeatable on purpose
-        route = Route(route_rng, route_rng.choice(towns))
-        yield VirtualDevice(identity, route, device_rng, habits, epoch, place / CONNECTS_PER_S)
 
 
 def _allow_descriptors(wanted: int) -> None:

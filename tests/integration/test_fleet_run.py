@@ -15,10 +15,11 @@ from broker.access import Claims, Role
 from broker.tokens import Key, issue
 from cli.fleet.client import Endpoint
 from cli.fleet.messages import Identity
+from cli.fleet.options import FleetOptions
 from cli.fleet.playback import Playback, in_order
 from cli.fleet.player import Played, PlayOptions, play
 from cli.fleet.recording import read
-from cli.fleet.run import FleetOptions, run_fleet
+from cli.fleet.run import run_fleet
 from cli.main import main
 from models.errors import LinkLost
 from tests.integration.fleet_desk import SECRET, WITHIN_S, Desk, now, running, token

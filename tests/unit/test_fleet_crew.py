@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
+from cli.fleet.crew import roster
 from cli.fleet.messages import Identity
-from cli.fleet.run import FleetOptions, roster
+from cli.fleet.options import FleetOptions
 from models.errors import BadSetting
 from models.topics import is_id
 
