@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
+from broker.mqtt_link import MqttLink
 from broker.takeover import Takeover
 from cli import wiring
 from cli.settings import Settings
@@ -34,7 +35,7 @@ def retire(settings: Settings, engine: Engine, client_id: str, share: str | None
         if not link.wait_connected(_CONNECT_S):
             raise LinkLost(link.trouble or f"no answer from {settings.broker}")
         spell = link.spell
-        taken = _drain(settings, engine, Takeover(link, client_id)) if spell is not None and spell.resumed else None
+        taken = _drain(settings, engine, link) if spell is not None and spell.resumed else None
     finally:
         link.close()
     _end_session(settings, client_id)
@@ -57,10 +58,11 @@ def _listened(engine: Engine) -> datetime | None:
         return queries.last_listened(connection)
 
 
-def _drain(settings: Settings, engine: Engine, takeover: Takeover) -> int:
+def _drain(settings: Settings, engine: Engine, link: MqttLink) -> int:
     store, metrics = wiring.store(settings, engine), Metrics()
-    # It has nothing to announce: that is in the database, for the others' outboxes.
-    worker = wiring.worker(store, takeover, wiring.outbox(settings, store, takeover, wiring.holder()), metrics)
+    takeover = Takeover(link, link.options.client_id)
+    outbox = wiring.outbox(settings, store, link, wiring.holder())
+    worker = wiring.worker(store, takeover, outbox, metrics)
     stopped = []
 
     def stop(number: int, _frame: object) -> None:
@@ -70,6 +72,7 @@ def _drain(settings: Settings, engine: Engine, takeover: Takeover) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
     worker.run()
+    outbox.relay()
     if stopped:
         raise LinkLost("stopped half-way: what is left waits in the broker; run the same command again")
     return takeover.taken
