@@ -75,10 +75,12 @@ class Outbox:
 
     def run(self) -> None:
         """Relay until stopped; then tell that the service is gone."""
+        done = True
         while not self._stop.is_set():
-            self._wake.wait(self._pause_s())
+            # What could not be announced is due all the time: to look again at once would be to do nothing else.
+            self._wake.wait(self._pause_s() if done else _POLL_S)
             self._wake.clear()
-            self.relay()
+            done = self.relay()
         self._say_service(online=False)
         self._end_turn()
 
@@ -95,7 +97,11 @@ class Outbox:
 
     def _relay(self) -> bool:
         spell = self._link.spell
-        if spell is None or not self._has_turn():
+        if spell is None:
+            return False
+        if not self._has_turn():
+            while self._hand_on() and not self._stop.is_set():
+                continue
             return False
         self._greet(spell)
         while self._relay_events() or self._relay_states():
@@ -183,6 +189,25 @@ class Outbox:
                 self._movements.rest(now, now - began)
         if len(confirmed) < len(sent):
             raise LinkLost("the broker did not confirm in time")
+        return True
+
+    def _hand_on(self) -> bool:
+        """Count up the `rev` of a page of those who only moved: whoever has the turn publishes them. Return whether there was anybody."""
+        began = time.monotonic()
+        with self._lock:
+            user_ids = self._movements.due(began)
+            self._movements.publish(user_ids, began)
+        if not user_ids:
+            return False
+        try:
+            self._store.count_up(user_ids)
+        except StoreFailed:
+            with self._lock:
+                self._movements.note(user_ids, began)
+            raise
+        with self._lock:
+            now = time.monotonic()
+            self._movements.rest(now, now - began)
         return True
 
     def _due_users(self) -> list[int]:

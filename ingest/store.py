@@ -233,14 +233,15 @@ class Store:
             return queries.states(connection, user_ids, now, self._terms_at(connection, now))
 
     def next_states(self, user_ids: Sequence[int], now: datetime) -> dict[int, State]:
-        """Return the states of USER_IDS, true at NOW, each with a `rev` above all that were published.
+        """Return the states of USER_IDS, true at NOW, each with a `rev` above all that were published."""
+        self.count_up(user_ids)
+        return self.states(user_ids, now)
 
-        What was announced has a rev of its own already; what only moved takes the next one.
-        """
+    def count_up(self, user_ids: Sequence[int]) -> None:
+        """Give USER_IDS a `rev` above all that were published: what was announced has one already, what only moved gets the next."""
         with self._writing() as connection:
             stale = PRESENCE.c.user_id.in_(integers(connection, user_ids)), PRESENCE.c.rev == PRESENCE.c.published_rev
             connection.execute(update(PRESENCE).where(*stale).values(rev=PRESENCE.c.rev + 1))
-        return self.states(user_ids, now)
 
     def confirm_states(self, revs: Mapping[int, int]) -> None:
         """Note which revs of which users' states the broker has taken."""

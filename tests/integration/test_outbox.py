@@ -181,6 +181,44 @@ def test_one_outbox_relays_at_a_time_and_the_next_takes_over(engine: Engine) -> 
     assert types(other.published(EVENTS)) == ["user:online"]
 
 
+def test_who_only_moved_is_announced_by_whoever_has_the_turn(engine: Engine) -> None:
+    announces, other = Pipe(engine, holder="one"), Pipe(engine, holder="other")
+    assert announces.outbox.relay()
+    other.send(session=S0, latitude=1.0, longitude=1.0)
+    other.settle()
+    assert announces.outbox.relay()
+    for latitude in (2.0, 3.0):
+        other.send(session=S0, latitude=latitude, longitude=1.0)
+        other.settle()
+        assert not other.outbox.relay()
+        assert announces.outbox.relay()
+    assert [state["lastLatitude"] for state in announces.published(STATE)] == [1.0, 2.0, 3.0]
+    assert other.link.published == []
+
+
+@pytest.mark.parametrize("hindered", ["another has the turn", "the broker is away"])
+def test_an_outbox_that_cannot_announce_does_not_try_without_pause(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, hindered: str
+) -> None:
+    other, mine = Pipe(engine, holder="other"), Pipe(engine, holder="mine")
+    assert (other if hindered == "another has the turn" else mine).outbox.relay()
+    if hindered == "the broker is away":
+        mine.link.spell = None
+    mine.send(session=S0, latitude=1.0, longitude=1.0)
+    mine.settle()
+    pauses: list[float | None] = []
+
+    def wait(timeout: float | None = None) -> bool:
+        pauses.append(timeout)
+        if len(pauses) == 3:
+            mine.outbox.stop()
+        return False
+
+    monkeypatch.setattr(mine.outbox._wake, "wait", wait)
+    mine.outbox.run()
+    assert pauses[1:] == [0.5, 0.5]
+
+
 def test_an_event_of_a_clock_that_ran_ahead_is_announced_all_the_same(pipe: Pipe) -> None:
     pipe.send(session=S0)
     pipe.settle()
