@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, Engine, insert, select, text
 from sqlalchemy.exc import OperationalError
 
-from ingest.database import downgrade, upgrade
+from ingest.database import downgrade, for_writing, upgrade
 from ingest.partitions import Partitions, day_of, days_older_than, drop, existing, name_of
 from models.queries import COMPANY, DEVICE, HISTORY, SESSION, USER
 from tests.integration.store_lab import T0
@@ -112,7 +112,7 @@ def test_several_workers_may_need_the_same_new_day_at_once(engine: Engine) -> No
 
     def write(number: int) -> None:
         try:
-            with engine.begin() as connection:
+            with for_writing(engine).begin() as connection:
                 together.wait()
                 Partitions().ensure(connection, [TODAY, TODAY + DAY])
                 connection.execute(insert(HISTORY), [row(number, T0), row(number, T0 + DAY)])
