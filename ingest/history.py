@@ -7,7 +7,7 @@ from datetime import datetime
 
 from msgspec import Struct
 from msgspec.structs import astuple, replace
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, true, update
 
 from ingest.decode import Decoded, has_position
 from models.facts import Reason
@@ -105,11 +105,15 @@ def _rank(one: Entry) -> tuple[object, ...]:
 def copies(connection: Connection, wanted: Collection[Id], since: datetime) -> dict[Id, Entry]:
     """Return those of the messages WANTED that the history holds; none of them was received before SINCE."""
     chosen = rows(connection, wanted, int, int)
-    found = select(*HISTORY.c[COLUMNS]).join(
-        chosen, (HISTORY.c.session_id == chosen.c.v0) & (HISTORY.c.message == chosen.c.v1)
-    )
+    same = HISTORY.c.session_id == chosen.c.v0, HISTORY.c.message == chosen.c.v1
     # On PostgreSQL this leaves out the days before.
-    entries = [Entry(*row) for row in connection.execute(found.where(HISTORY.c.received_at >= since))]
+    found = select(*HISTORY.c[COLUMNS]).where(*same, HISTORY.c.received_at >= since)
+    if connection.dialect.name == "postgresql":
+        # Each is looked up by itself, which OFFSET 0 sees to: to statistics that are older than SINCE there is next to nothing after it,
+        # and a join would compare all with all, for minutes.
+        each = found.correlate(chosen).offset(0).lateral()
+        found = select(each).join_from(chosen, each, true())
+    entries = [Entry(*row) for row in connection.execute(found)]
     return {one.id: one for one in entries}
 
 
