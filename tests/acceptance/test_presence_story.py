@@ -100,9 +100,13 @@ def test_a_user_with_two_devices_is_offline_when_both_are_gone(field: Field) -> 
     for device in ("tablet", "phone"):
         field.publish("alice", {"device": device, "session": f"of-{device}"})
     field.publish("alice", {"type": "offline", "device": "tablet", "session": "of-tablet", "reason": "signed_off"})
-    until(
-        lambda: dashboard.of("state", "alice")[-1]["devices"][1]["status"] == "offline", "the tablet is shown offline"
-    )
+
+    def standing() -> dict[str, str]:
+        return {
+            each["device"]: each["status"] for state in dashboard.of("state", "alice")[-1:] for each in state["devices"]
+        }
+
+    until(lambda: standing().get("tablet") == "offline", "the tablet is shown offline")
     assert field.who()["alice"]["status"] == "online"
     field.publish("alice", {"type": "offline", "device": "phone", "session": "of-phone", "reason": "signed_off"})
     until(lambda: len(dashboard.of("events", "alice")) == 2, "alice is announced as gone")
