@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -191,6 +191,8 @@ class Transaction:
         self._write_events()
 
     def _writing_history(self) -> AbstractContextManager[None]:
+        if not self._entries:  # as in every sweep
+            return nullcontext()
         # In the order of the key: databases are many times faster when neighbours are written together.
         entries = sorted(self._entries.values(), key=lambda entry: (entry.user_id, entry.at))
         return self._dialect.inserting(HISTORY, history.COLUMNS).writing(self._connection, map(astuple, entries))
