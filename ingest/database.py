@@ -43,9 +43,8 @@ def for_writing(engine: Engine) -> Engine:
     """Return ENGINE for transactions that will write; those of ENGINE itself read, all of it of one moment."""
     if engine.dialect.name == "sqlite":  # which takes its one write lock at the start, not half-way
         return engine.execution_options(**{_IMMEDIATE: True})
-    return engine.execution_options(
-        isolation_level="READ COMMITTED"
-    )  # what others have committed is seen and built upon
+    # On PostgreSQL each statement sees what others have committed before it, and builds upon that.
+    return engine.execution_options(isolation_level="READ COMMITTED")
 
 
 def _sqlite(url: URL) -> Engine:

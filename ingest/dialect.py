@@ -26,6 +26,7 @@ class Dialect:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._for_writing = for_writing(engine)
         self._driver: Any = engine.dialect.dbapi
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._bulks: Bulks = SqliteBulks() if self._is_sqlite else PostgresqlBulks()
@@ -91,7 +92,7 @@ class Dialect:
     @contextmanager
     def _writer(self) -> Iterator[Connection]:
         """Lend the connection that writes; on SQLite it is always the same one, which alone can tell what others commit."""
-        connection = self._kept or for_writing(self._engine).connect()
+        connection = self._kept or self._for_writing.connect()
         self._kept = None
         try:
             yield connection
