@@ -9,13 +9,13 @@ import typer
 
 from cli.quantities import parse_duration, parse_time
 from models.errors import BadSetting
-from models.topics import is_id
+from models.topics import ID_RULE, is_id
 
 
 def checked(value: str | None) -> str | None:
     """Return VALUE if it may name a company, a user or a device; a callback of options."""
     if value is not None and not is_id(value):
-        raise typer.BadParameter(f"{value[:80]!r} must be 1 to 64 of A-Z a-z 0-9 _ -")
+        raise typer.BadParameter(f"{value[:80]!r} {ID_RULE}")
     return value
 
 

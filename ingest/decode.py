@@ -97,9 +97,8 @@ def has_position(payload: Presence) -> bool:
 
 def _check_names(company: str, user: str, payload: Presence | Activity | StatusText) -> None:
     """The topic says who speaks: brokers let nobody publish for another, but a payload may still name one."""
-    if payload.user_id is None and payload.company_id is None:
-        return
-    if payload.user_id not in (None, user) or payload.company_id not in (None, company):
+    other_user = payload.user_id is not None and payload.user_id != user
+    if other_user or (payload.company_id is not None and payload.company_id != company):
         raise BadPayload("the payload names another user or company than the topic", Refusal.NAMES)
 
 

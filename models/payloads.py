@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from models.errors import BadPayload, Refusal
-from models.topics import ID, is_id
+from models.topics import ID, ID_RULE, is_id
 
 MAX_BYTES = 16 * 1024
 """The longest payload that is read at all."""
@@ -35,12 +35,15 @@ Length = Annotated[float, Meta(ge=0, le=1e9)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 
 
-def _bad_id(name: str) -> ValueError:
-    return ValueError(f"{name} must be 1 to 64 of A-Z a-z 0-9 _ -")
+def _check_id(name: str, given: str | None) -> None:
+    if given is not None and not is_id(given):
+        raise ValueError(f"{name} {ID_RULE}")
 
 
-def _to_utc(message: Struct, name: str, time: datetime) -> None:
+def _to_utc(message: Struct, name: str, time: datetime | None) -> None:
     """Put the TIME that a field of MESSAGE was given, in whatever zone, into UTC."""
+    if time is None or time.tzinfo is UTC:
+        return
     try:
         msgspec.structs.force_setattr(message, name, time.astimezone(UTC))
     except OverflowError:
@@ -72,18 +75,14 @@ class Presence(Struct, frozen=True, gc=False):
     dialect: str | None = msgspec.field(name="_type", default=None)
 
     def __post_init__(self) -> None:
-        device, session, at = self.device, self.session, self.at
         if self.dialect is None:
-            if device is not None and not is_id(device):
-                raise _bad_id("device")
-            if session is not None and not is_id(session):
-                raise _bad_id("session")
-        if (self.latitude is None) is not (self.longitude is None):
+            _check_id("device", self.device)
+            _check_id("session", self.session)
+        if (self.latitude is None) != (self.longitude is None):
             raise ValueError("latitude and longitude come together or not at all")
         if self.reason == "stale_session" and self.source != OWN_SOURCE:
             raise ValueError("the reason stale_session is the service's own")
-        if at is not None and at.tzinfo is not UTC:
-            _to_utc(self, "at", at)
+        _to_utc(self, "at", self.at)
 
 
 class Activity(Struct, frozen=True, gc=False):
@@ -97,10 +96,8 @@ class Activity(Struct, frozen=True, gc=False):
     company_id: str | None = msgspec.field(name="companyId", default=None)
 
     def __post_init__(self) -> None:
-        if self.device is not None and not is_id(self.device):
-            raise _bad_id("device")
-        if self.at is not None:
-            _to_utc(self, "at", self.at)
+        _check_id("device", self.device)
+        _to_utc(self, "at", self.at)
 
 
 class StatusText(Struct, frozen=True, gc=False):
@@ -112,8 +109,7 @@ class StatusText(Struct, frozen=True, gc=False):
     company_id: str | None = msgspec.field(name="companyId", default=None)
 
     def __post_init__(self) -> None:
-        if self.until is not None:
-            _to_utc(self, "until", self.until)
+        _to_utc(self, "until", self.until)
 
 
 class OwnTracksLocation(Struct, frozen=True, gc=False):

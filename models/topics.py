@@ -15,6 +15,8 @@ SERVICE = "fieldbeat/service"
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 """Ids of companies, users, devices and sessions."""
+ID_RULE = "must be 1 to 64 of A-Z a-z 0-9 _ -"
+"""The same for people."""
 
 
 class Channel(StrEnum):
@@ -49,7 +51,7 @@ def is_id(text: str) -> bool:
 def checked_id(text: str, what: str) -> str:
     """Return TEXT, or raise `BadTopic` that says which WHAT it cannot name."""
     if not is_id(text):
-        raise BadTopic(f"{what} {text[:80]!r} must be 1 to 64 of A-Z a-z 0-9 _ -")
+        raise BadTopic(f"{what} {text[:80]!r} {ID_RULE}")
     return text
 
 
