@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 import msgspec
@@ -163,52 +164,52 @@ class Outbox:
 
     def _relay_states(self) -> bool:
         """Publish a page of states: first those that changed, then those that moved, then the rest where all are due."""
-        began = time.monotonic()
         changed = self._store.unpublished(_PAGE)
         user_ids = changed or self._due_users()
         if not user_ids:
             return False
-        # Whoever moves from here on is published again: the states may have been read before.
-        with self._lock:
-            self._movements.publish(user_ids, began)
-        try:
-            states = (self._store.states if changed else self._store.next_states)(user_ids, self._clock())
-        except StoreFailed:
-            with self._lock:
-                self._movements.note(user_ids, began)
-            raise
-        sent = []
-        for user_id, state in states.items():
-            topic = Address(state.company, Channel.STATE, state.user).topic
-            sent.append((user_id, self._link.publish(topic, msgspec.json.encode(state.to_json()), retain=True)))
-        confirmed = _confirmed(sent)
-        self._store.confirm_states({user_id: states[user_id].rev for user_id in confirmed})
-        if not changed:
-            with self._lock:
-                now = time.monotonic()
-                self._movements.rest(now, now - began)
+        read = self._store.states if changed else self._store.next_states
+        with self._publishing(user_ids, moved=not changed):
+            states = read(user_ids, self._clock())
+            sent = []
+            for user_id, state in states.items():
+                topic = Address(state.company, Channel.STATE, state.user).topic
+                sent.append((user_id, self._link.publish(topic, msgspec.json.encode(state.to_json()), retain=True)))
+            confirmed = _confirmed(sent)
+            self._store.confirm_states({user_id: states[user_id].rev for user_id in confirmed})
         if len(confirmed) < len(sent):
             raise LinkLost("the broker did not confirm in time")
         return True
 
     def _hand_on(self) -> bool:
         """Count up the `rev` of a page of those who only moved: whoever has the turn publishes them. Return whether there was anybody."""
-        began = time.monotonic()
         with self._lock:
-            user_ids = self._movements.due(began)
-            self._movements.publish(user_ids, began)
+            user_ids = self._movements.due(time.monotonic())
         if not user_ids:
             return False
-        try:
+        with self._publishing(user_ids, moved=True):
             self._store.count_up(user_ids)
+        return True
+
+    @contextmanager
+    def _publishing(self, user_ids: Collection[int], *, moved: bool) -> Iterator[None]:
+        """Publish USER_IDS in a block, again if the database fails; after those who only MOVED comes a rest.
+
+        Whoever moves from here on is published again: the states may have been read before.
+        """
+        began = time.monotonic()
+        with self._lock:
+            self._movements.publish(user_ids, began)
+        try:
+            yield
         except StoreFailed:
             with self._lock:
                 self._movements.note(user_ids, began)
             raise
-        with self._lock:
-            now = time.monotonic()
-            self._movements.rest(now, now - began)
-        return True
+        if moved:
+            with self._lock:
+                now = time.monotonic()
+                self._movements.rest(now, now - began)
 
     def _due_users(self) -> list[int]:
         with self._lock:
