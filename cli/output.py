@@ -123,11 +123,9 @@ def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     if not any(column.yields for column in columns):
         console.print(_drawn(columns, rows))
         return
-    kept = _fitting(columns, rows, console.width)
-    console.print(
-        _drawn([columns[place] for place in kept], [[row[place] for place in kept] for row in rows], wrap=False)
-    )
-    if left_out := [column.heading for place, column in enumerate(columns) if place not in kept]:
+    kept, shown = _narrowed(columns, rows, console.width)
+    console.print(_drawn(kept, shown, wrap=False))
+    if left_out := [column.heading for column in columns if column not in kept]:
         note(f"left out, as the terminal is narrow: {', '.join(left_out)}")
 
 
@@ -143,15 +141,16 @@ def live(columns: Sequence[Column]) -> Iterator[Callable[[Sequence[Sequence[str]
         def show(rows: Sequence[Sequence[str]], caption: str) -> None:
             room = max(1, console.height - _FRAME_LINES)
             clean = [[printable(cell) for cell in row] for row in rows[:room]]
-            kept = _fitting(columns, clean, console.width)
-            shown = [[row[place] for place in kept] for row in clean]
-            screen.update(_drawn([columns[place] for place in kept], shown, caption, wrap=False), refresh=True)
+            kept, shown = _narrowed(columns, clean, console.width)
+            screen.update(_drawn(kept, shown, caption, wrap=False), refresh=True)
 
         yield show
 
 
-def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """Return the places of the columns for which a terminal of WIDTH has room: all that do not yield, then as many as can be read."""
+def _narrowed(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
+) -> tuple[list[Column], list[list[str]]]:
+    """Return the columns for which WIDTH has room, with their cells: all that do not yield, and others while they can be read."""
     widths = [max(map(len, (column.heading, *(row[place] for row in rows)))) for place, column in enumerate(columns)]
     room = width - sum(each + _COLUMN_GAP for each, column in zip(widths, columns, strict=True) if not column.yields)
     kept: list[int] = []
@@ -160,7 +159,7 @@ def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: in
             room -= min(widths[place], _READABLE) + _COLUMN_GAP
         if not column.yields or room >= 0:
             kept.append(place)
-    return kept
+    return [columns[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
 
 def _drawn(columns: Sequence[Column], rows: Sequence[Sequence[str]], caption: str = "", *, wrap: bool = True) -> Table:
