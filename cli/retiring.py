@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from datetime import datetime
 
@@ -11,6 +10,7 @@ from sqlalchemy import Engine
 from broker.mqtt_link import MqttLink
 from broker.takeover import Takeover
 from cli import wiring
+from cli.fleet.interrupt import stop_on_signals
 from cli.settings import Settings
 from ingest.dialect import Dialect
 from ingest.metrics import Metrics
@@ -63,17 +63,10 @@ def _drain(settings: Settings, engine: Engine, link: MqttLink) -> int:
     takeover = Takeover(link, link.options.client_id)
     outbox = wiring.outbox(settings, store, link, wiring.holder())
     worker = wiring.worker(store, takeover, outbox, metrics)
-    stopped = []
-
-    def stop(number: int, _frame: object) -> None:
-        stopped.append(number)
-        worker.stop()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    worker.run()
-    outbox.relay()
-    if stopped:
+    with stop_on_signals(worker.stop) as stop:
+        worker.run()
+        outbox.relay()
+    if stop.is_set():
         raise LinkLost("stopped half-way: what is left waits in the broker; run the same command again")
     return takeover.taken
 
