@@ -52,6 +52,35 @@ def test_rows_of_different_shapes_follow_each_other() -> None:
     assert together == HEADER + b"".join(packed(*row) for row in rows) + TRAILER
 
 
+def test_rows_keep_their_order_however_many_there_are() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    rows = [
+        (
+            number,
+            None if number % 3 else number,
+            number / 2,
+            at if number % 2 else None,
+            None if number % 5 else "x",
+            b"",
+        )
+        for number in range(2500)
+    ]
+    assert BinaryRows(list(TABLE.c)).pack(rows) == HEADER + b"".join(packed(*row) for row in rows) + TRAILER
+
+
+def test_columns_of_the_same_times_and_of_others_are_told_apart() -> None:
+    table = Table("t", MetaData(), *(Column(name, UtcDateTime) for name in "abc"))
+    first, second = datetime(2000, 1, 1, tzinfo=UTC), datetime(2000, 1, 1, 0, 0, 1, tzinfo=UTC)
+    packed = BinaryRows(list(table.c)).pack([(first, first, first), (second, second, first)])
+    fields = struct.unpack(">hiqiqiqhiqiqiq", packed.removeprefix(HEADER).removesuffix(TRAILER))
+    assert fields[2:7:2] == (0, 0, 0)
+    assert fields[9::2] == (1_000_000, 1_000_000, 0)
+
+
+def test_no_rows_are_a_copy_all_the_same() -> None:
+    assert BinaryRows(list(TABLE.c)).pack([]) == HEADER + TRAILER
+
+
 def test_a_number_that_its_column_cannot_hold_is_refused() -> None:
     with pytest.raises(StoreRefused, match="cannot represent"):
         packed(2**31, None, None, None, None, None)
