@@ -79,15 +79,15 @@ class Stream:
 
 def _length(data: bytes, at: int) -> tuple[int, int]:
     """Return the length whose digits begin at AT, and where they end; past the end of DATA when digits are missing."""
-    length = 0
-    for place in range(_LENGTH_DIGITS):
-        if at + place >= len(data):
-            return 0, at + place + 1
-        digit = data[at + place]
+    length, place = 0, 0
+    for digit in data[at : at + _LENGTH_DIGITS]:
         length |= (digit & ~_MORE) << 7 * place
+        place += 1
         if not digit & _MORE:
-            return length, at + place + 1
-    raise Malformed("a length of more than four digits")
+            return length, at + place
+    if place == _LENGTH_DIGITS:
+        raise Malformed("a length of more than four digits")
+    return 0, at + place + 1
 
 
 def _publication(header: int, data: bytes, start: int, stop: int, v5: bool) -> Publication:
