@@ -50,10 +50,9 @@ def advance(person: Person, signal: Signal, terms: Terms) -> tuple[Person, tuple
     if person.due is not None and signal.received >= person.due:
         person, lapsed = settle(person, signal.received, terms)
     if type(signal) is Heard and _only_renews(person, signal):
-        sessions = dict(person.sessions)
         key = signal.device, signal.session
-        sessions[key] = renewed(sessions[key], signal)
-        return replace(person, sessions=sessions), lapsed
+        session = renewed(person.sessions[key], signal)
+        return replace(person, sessions={**person.sessions, key: session}), lapsed
     person, changed = settle(absorb(person, signal), signal.received, terms)
     return person, lapsed + changed
 
