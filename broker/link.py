@@ -10,7 +10,7 @@ from typing import Protocol
 from msgspec import Struct
 
 
-class Delivery(Struct, frozen=True):
+class Delivery(Struct, frozen=True, gc=False):
     """One message from the broker. `ack` is called once, after what the message says has been committed."""
 
     topic: str

@@ -24,7 +24,7 @@ DRAIN_S = 8.0
 """How long all parts together may take to stop; the contract allows 10 s."""
 _LOOK_EVERY_S = 0.02
 
-_SELDOM = 50_000, 20, 50
+_SELDOM = 1_000_000, 20, 50
 """After how many new objects, and how many rounds over those, the garbage collector looks [docs.python.org/3/library/gc.html]."""
 
 _TURN_S = 0.002
