@@ -8,6 +8,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from sqlalchemy import Column, Connection, Table
@@ -18,18 +20,33 @@ from models.tables import UtcDateTime, microseconds
 Row = Sequence[Any]
 """The values of a row, in the order of the writer's columns."""
 
+_SOCKET_BYTES = 64 * 1024
+"""So much a socket takes at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Rows as a database takes them: nothing is left to compute."""
+
+    sending: Callable[[Connection], AbstractContextManager[None]]
+    """Writes the rows in the open transaction of a connection until the end of a block, which may compute, but not use the connection."""
+
+    def send(self, connection: Connection) -> None:
+        """Write the rows in the open transaction of CONNECTION."""
+        with self.sending(connection):
+            pass
+
 
 class Bulk(ABC):
     """Writes rows of the same columns of one table; columns of text and bytes come after all others."""
 
     @abstractmethod
-    def writing(self, connection: Connection, rows: Iterable[Row]) -> AbstractContextManager[None]:
-        """Write ROWS in the open transaction of CONNECTION until the end of a block, which may compute, but not use CONNECTION."""
+    def pack(self, rows: Iterable[Row]) -> Packed:
+        """Return ROWS ready to be sent."""
 
     def write(self, connection: Connection, rows: Iterable[Row]) -> None:
         """Write ROWS in the open transaction of CONNECTION."""
-        with self.writing(connection, rows):
-            pass
+        self.pack(rows).send(connection)
 
 
 class Bulks(Protocol):
@@ -76,11 +93,13 @@ class _Many(Bulk):
         self._sql = sql
         self._times = [place for place, column in enumerate(columns) if isinstance(column.type, UtcDateTime)]
 
+    def pack(self, rows: Iterable[Row]) -> Packed:
+        return Packed(partial(self._sending, [self._prepared(row) for row in rows]))
+
     @contextmanager
-    def writing(self, connection: Connection, rows: Iterable[Row]) -> Iterator[None]:
-        prepared = [self._prepared(row) for row in rows]
-        if prepared:
-            connection.exec_driver_sql(self._sql, prepared)
+    def _sending(self, rows: list[tuple[Any, ...]], connection: Connection) -> Iterator[None]:
+        if rows:
+            connection.exec_driver_sql(self._sql, rows)
         yield
 
     def _prepared(self, row: Row) -> tuple[Any, ...]:
@@ -107,12 +126,19 @@ class _Copy(Bulk):
         names = ", ".join(_quoted(column.name for column in columns))
         self._sql = f'COPY "{target}" ({names}) FROM STDIN (FORMAT binary)'
 
+    def pack(self, rows: Iterable[Row]) -> Packed:
+        return Packed(partial(self._sending, self._rows.pack(rows)))
+
     @contextmanager
-    def writing(self, connection: Connection, rows: Iterable[Row]) -> Iterator[None]:
-        data = self._rows.pack(rows)
-        with _cursor(connection) as cursor, cursor.copy(self._sql) as copy:
-            copy.write(data)
-            yield
+    def _sending(self, data: bytes, connection: Connection) -> Iterator[None]:
+        from psycopg.copy import QueuedLibpqWriter  # noqa: PLC0415 only where PostgreSQL is used
+
+        with _cursor(connection) as cursor:
+            # What does not fit the socket at once is sent by a thread.
+            writer = QueuedLibpqWriter(cursor) if len(data) > _SOCKET_BYTES else None
+            with cursor.copy(self._sql, writer=writer) as copy:
+                copy.write(data)
+                yield
 
 
 class _Merge(Bulk):
@@ -127,13 +153,16 @@ class _Merge(Bulk):
         matching = f'"{table.name}"."{key}" = "{stage}"."{key}"'
         self._merge = f'UPDATE "{table.name}" SET {values} FROM "{stage}" WHERE {matching}'  # noqa: S608 our own names
 
+    def pack(self, rows: Iterable[Row]) -> Packed:
+        return Packed(partial(self._sending, self._copy.pack(rows)))
+
     @contextmanager
-    def writing(self, connection: Connection, rows: Iterable[Row]) -> Iterator[None]:
+    def _sending(self, staged: Packed, connection: Connection) -> Iterator[None]:
         # The table lives as long as the driver's connection, and so does this dictionary. One that failed is not used again.
         if self._stage not in connection.info:
             connection.exec_driver_sql(self._stage)
             connection.info[self._stage] = True
-        self._copy.write(connection, rows)
+        staged.send(connection)
         connection.exec_driver_sql(self._merge)
         yield
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -63,8 +63,13 @@ class Store:
         # SQLite has one writer at a time and lets the others poll: ours queue up here instead.
         self._lock = threading.Lock()
 
-    def write(self, outcomes: Sequence[Outcome], now: datetime) -> Written:
-        """Store a batch, all of it or nothing; raise `StoreFailed` to try again later, `StoreRefused` for what can never be stored."""
+    def write(
+        self, outcomes: Sequence[Outcome], now: datetime, meanwhile: Callable[[], object] = lambda: None
+    ) -> Written:
+        """Store a batch, all of it or nothing; raise `StoreFailed` to try again later, `StoreRefused` for what can never be stored.
+
+        MEANWHILE is called when little is left but to wait for the database.
+        """
         decoded = [outcome for outcome in outcomes if type(outcome) is Decoded]
         refused = [outcome for outcome in outcomes if type(outcome) is Rejected]
         with self._writing_people() as (connection, lock):
@@ -72,7 +77,7 @@ class Store:
             admitted = self._register.admit(connection, decoded, now, lock=lock)
             transaction = Transaction(connection, self._dialect, self._terms_at(connection, now), now)
             transaction.advance(admitted)
-            transaction.flush()
+            transaction.flush(meanwhile)
             write_rejected(connection, [*refused, *admitted.refused])
         return Written(
             stored=transaction.stored,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from msgspec.structs import astuple, replace
 from sqlalchemy import Connection, Table
 
 from ingest import history
-from ingest.bulk import Row
+from ingest.bulk import Packed, Row
 from ingest.decode import Decoded, digest
 from ingest.dialect import Dialect
 from ingest.history import Entry
@@ -179,12 +180,14 @@ class Transaction:
         """How many messages are new in the history."""
         return len(self._entries)
 
-    def flush(self) -> None:
-        """Write all that changed."""
+    def flush(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Write all that changed; MEANWHILE is called when nothing of it is left to compute."""
         # While the database takes the history, it is worked out what changed of people.
         with self._writing_history():
-            changed = self._changed()
-        self._write_people(changed)
+            people = self._packed(self._changed())
+        meanwhile()
+        for rows in people:
+            rows.send(self._connection)
         history.correct(self._connection, self._corrected.values())
         self._insert_new(ACTIVITY, self._activity)
         self._insert_new(STATUS, self._status)
@@ -194,8 +197,8 @@ class Transaction:
         if not self._entries:  # as in every sweep
             return nullcontext()
         # In the order of the key: databases are many times faster when neighbours are written together.
-        entries = sorted(self._entries.values(), key=lambda entry: (entry.user_id, entry.at))
-        return self._dialect.inserting(HISTORY, history.COLUMNS).writing(self._connection, map(astuple, entries))
+        entries = sorted(self._entries.values(), key=attrgetter("user_id", "at"))
+        return self._dialect.inserting(HISTORY, history.COLUMNS).pack(map(astuple, entries)).sending(self._connection)
 
     def _changed(self) -> _Changed:
         """Return the rows of people that changed."""
@@ -208,17 +211,19 @@ class Transaction:
                 changed.people.append((member.user_id, person.rev - before.rev, *person_row(person)))
         return changed
 
-    def _write_people(self, changed: _Changed) -> None:
+    def _packed(self, changed: _Changed) -> list[Packed]:
         inserting, updating = self._dialect.inserting, self._dialect.updating
-        for bulk, rows in (
-            (inserting(SESSION, _NEW_SESSION), changed.new),
-            (updating(SESSION, _SESSION), changed.sessions),
-            (updating(SESSION, _RENEWAL), changed.renewals),
-            # The outbox counts up `rev` as well, for states that only moved.
-            (updating(PRESENCE, _PRESENCE, adding=("rev",)), changed.people),
-        ):
-            if rows:
-                bulk.write(self._connection, rows)
+        return [
+            bulk.pack(rows)
+            for bulk, rows in (
+                (inserting(SESSION, _NEW_SESSION), changed.new),
+                (updating(SESSION, _SESSION), changed.sessions),
+                (updating(SESSION, _RENEWAL), changed.renewals),
+                # The outbox counts up `rev` as well, for states that only moved.
+                (updating(PRESENCE, _PRESENCE, adding=("rev",)), changed.people),
+            )
+            if rows
+        ]
 
     def _collect_sessions(self, member: Member, before: Person, changed: _Changed) -> None:
         """Add the rows of the user's sessions that CHANGED; those that no longer matter are forgotten."""

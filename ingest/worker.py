@@ -40,6 +40,7 @@ class Worker:
         self._metrics = metrics
         self._clock = clock
         self._stop = threading.Event()
+        self._computed = threading.Event()
         self._trouble = Trouble(log, "store", "store_failed")
         self._listened = datetime.min.replace(tzinfo=clock().tzinfo)
 
@@ -54,9 +55,11 @@ class Worker:
                 if delivery is not None:
                     batch.add(delivery, decode(delivery))
                 if batch.is_full or delivery is None:
-                    # One batch is decoded while the one before it is being committed.
                     writing.result()
+                    self._computed.clear()
                     writing = store.submit(self._keep, batch.take())
+                    # One batch is decoded while the database works on the one before it: two threads of Python at once are none faster.
+                    self._computed.wait()
             writing.result()
 
     def stop(self) -> None:
@@ -65,14 +68,17 @@ class Worker:
 
     def _keep(self, items: list[Item]) -> None:
         """Store ITEMS, and the note that somebody is listening."""
-        self._write(items)
-        self._listen()
+        try:
+            self._write(items)
+            self._listen()
+        finally:
+            self._computed.set()
 
     def _write(self, items: list[Item]) -> None:
         delay_s = _FIRST_RETRY_S
         while items and not self._stop.is_set():
             try:
-                written = self._store.write([outcome for _, outcome in items], self._clock())
+                written = self._store.write([outcome for _, outcome in items], self._clock(), self._computed.set)
             except StoreFailed as error:
                 self._trouble.met(f"{error}; trying again until it works")
                 self._metrics.gauge("store_failing", 1)

@@ -81,13 +81,15 @@ class FlakyStore(Store):
     failures = 0
     refuses: Callable[[Sequence[Outcome]], bool] = staticmethod(lambda _outcomes: False)
 
-    def write(self, outcomes: Sequence[Outcome], now: datetime) -> Written:
+    def write(
+        self, outcomes: Sequence[Outcome], now: datetime, meanwhile: Callable[[], object] = lambda: None
+    ) -> Written:
         if self.failures:
             self.failures -= 1
             raise StoreFailed("the disk is full")
         if self.refuses(outcomes):
             raise StoreRefused("the database refuses the batch: a poison row")
-        return super().write(outcomes, now)
+        return super().write(outcomes, now, meanwhile)
 
 
 class Pipe:

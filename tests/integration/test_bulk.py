@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine, select
 
 from ingest.dialect import Dialect
+from models.errors import StoreRefused
 from models.queries import ACTIVITY, COMPANY, PRESENCE, USER
 from tests.integration.store_lab import T0
 
@@ -29,6 +31,38 @@ def test_inserted_rows_are_read_back_as_they_were(engine: Engine) -> None:
     with dialect.writing() as connection:
         dialect.inserting(ACTIVITY, COLUMNS).write(connection, iter(given))
     assert rows(engine, *(ACTIVITY.c[name] for name in COLUMNS)) == given
+
+
+def many(first: int, number: int) -> list[tuple[Any, ...]]:
+    """Return more rows than a socket takes at once."""
+    return [(user, T0, 0, T0, "phone", "p" * 100, None) for user in range(first, first + number)]
+
+
+def test_rows_are_written_while_something_is_computed(engine: Engine) -> None:
+    dialect = Dialect(engine)
+    packed = dialect.inserting(ACTIVITY, COLUMNS).pack(many(1, 3000))
+    with dialect.writing() as connection, packed.sending(connection):
+        computed = sum(range(1000))
+    assert computed == 499_500
+    assert rows(engine, *(ACTIVITY.c[name] for name in COLUMNS)) == many(1, 3000)
+
+
+def test_many_rows_that_the_database_refuses_leave_nothing(engine: Engine) -> None:
+    dialect = Dialect(engine)
+    with pytest.raises(StoreRefused), dialect.writing() as connection:
+        dialect.inserting(ACTIVITY, COLUMNS).write(connection, [*many(1, 3000), *many(2, 1)])
+    assert rows(engine, ACTIVITY.c.user_id) == []
+    with dialect.writing() as connection:
+        dialect.inserting(ACTIVITY, COLUMNS).write(connection, many(1, 1))
+    assert len(rows(engine, ACTIVITY.c.user_id)) == 1
+
+
+def test_what_fails_to_be_computed_undoes_what_was_sent(engine: Engine) -> None:
+    dialect = Dialect(engine)
+    packed = dialect.inserting(ACTIVITY, COLUMNS).pack(many(1, 3000))
+    with pytest.raises(ZeroDivisionError), dialect.writing() as connection, packed.sending(connection):
+        _ = 1 / 0
+    assert rows(engine, ACTIVITY.c.user_id) == []
 
 
 def test_updated_rows_change_in_the_named_columns_only(engine: Engine) -> None:
