@@ -8,10 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from broker.link import Delivery
-from ingest.decode import Decoded, Ignored, Rejected
-
-Item = tuple[Delivery, Decoded | Rejected | Ignored]
-
 
 MAX_ITEMS = 8000
 
@@ -21,15 +17,15 @@ class Batch:
     """Messages that will be stored together."""
 
     max_items: int = MAX_ITEMS
-    items: list[Item] = field(default_factory=list)
+    items: list[Delivery] = field(default_factory=list)
 
-    def add(self, delivery: Delivery, outcome: Decoded | Rejected | Ignored) -> None:
-        self.items.append((delivery, outcome))
+    def add(self, delivery: Delivery) -> None:
+        self.items.append(delivery)
 
     @property
     def is_full(self) -> bool:
         return len(self.items) >= self.max_items
 
-    def take(self) -> list[Item]:
+    def take(self) -> list[Delivery]:
         taken, self.items = self.items, []
         return taken

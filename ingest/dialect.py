@@ -32,6 +32,7 @@ class Dialect:
         self._bulks: Bulks = SqliteBulks() if self._is_sqlite else PostgresqlBulks()
         self._made: dict[tuple[str, ...], Bulk] = {}
         self._kept: Connection | None = None
+        self._last_ids: dict[str, int] = {}
         self.turnstile: Turnstile = SqliteTurnstile() if self._is_sqlite else PostgresqlTurnstile()
 
     def inserting(self, table: Table, columns: Sequence[str]) -> Bulk:
@@ -54,7 +55,9 @@ class Dialect:
     def new_ids(self, connection: Connection, table: Table, number: int) -> list[int]:
         """Return NUMBER ids for rows that will be inserted into TABLE."""
         if self._is_sqlite:
-            last = connection.execute(select(func.max(table.c.id))).scalar() or 0
+            # Those that were given out before may not be inserted yet.
+            last = max(connection.execute(select(func.max(table.c.id))).scalar() or 0, self._last_ids.get(table.name, 0))
+            self._last_ids[table.name] = last + number
             return list(range(last + 1, last + 1 + number))
         each = func.generate_series(1, number).table_valued("number")
         next_id = func.nextval(f"{table.name}_id_seq")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import islice
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,6 +20,7 @@ from ingest.register import Register
 from ingest.rejected import write_rejected
 from ingest.transaction import Transaction
 from models import queries
+from models.errors import Refusal
 from models.events import State
 from models.facts import Ended, Reason
 from models.people import Name
@@ -30,6 +33,9 @@ TURN = table(TurnRow)
 
 Outcome = Decoded | Rejected | Ignored
 
+SLICE = 250
+"""How many messages are worked on at once: not more than stay in a processor's caches, which are several times quicker than its memory."""
+
 
 class Written(Struct, frozen=True):
     """What became of a batch; `late` are those of the stored messages that came after newer ones of their session, `touched` the users
@@ -38,10 +44,14 @@ class Written(Struct, frozen=True):
     stored: int = 0
     late: int = 0
     duplicates: int = 0
-    rejected: int = 0
     ignored: int = 0
     events: int = 0
+    refusals: Mapping[Refusal, int] = {}
     touched: frozenset[int] = frozenset()
+
+    @property
+    def rejected(self) -> int:
+        return sum(self.refusals.values())
 
 
 class Swept(Struct, frozen=True):
@@ -63,30 +73,34 @@ class Store:
         # SQLite has one writer at a time and lets the others poll: ours queue up here instead.
         self._lock = threading.Lock()
 
-    def write(
-        self, outcomes: Sequence[Outcome], now: datetime, meanwhile: Callable[[], object] = lambda: None
-    ) -> Written:
+    def write(self, outcomes: Iterable[Outcome], now: datetime) -> Written:
         """Store a batch, all of it or nothing; raise `StoreFailed` to try again later, `StoreRefused` for what can never be stored.
 
-        MEANWHILE is called when little is left but to wait for the database.
+        OUTCOMES that are made on their way here, by `map`, are used and gone while the processor's caches still have them.
         """
-        decoded = [outcome for outcome in outcomes if type(outcome) is Decoded]
-        refused = [outcome for outcome in outcomes if type(outcome) is Rejected]
+        coming, refused, touched, ignored = iter(outcomes), [], set(), 0
         with self._writing_people() as (connection, lock):
-            self._partitions.ensure(connection, days_of([one.received for one in decoded]))
-            admitted = self._register.admit(connection, decoded, now, lock=lock)
             transaction = Transaction(connection, self._dialect, self._terms_at(connection, now), now)
-            transaction.advance(admitted)
-            transaction.flush(meanwhile)
-            write_rejected(connection, [*refused, *admitted.refused])
+            # Who locks must do so in one order throughout the batch.
+            while taken := list(islice(coming, None if lock else SLICE)):
+                decoded = [outcome for outcome in taken if type(outcome) is Decoded]
+                refused += [outcome for outcome in taken if type(outcome) is Rejected]
+                ignored += sum(type(outcome) is Ignored for outcome in taken)
+                self._partitions.ensure(connection, days_of([one.received for one in decoded]))
+                admitted = self._register.admit(connection, decoded, now, lock=lock)
+                transaction.advance(admitted)
+                refused += admitted.refused
+                touched.update([member.user_id for member, _ in admitted.messages])
+            transaction.flush()
+            write_rejected(connection, refused)
         return Written(
             stored=transaction.stored,
             late=transaction.late,
             duplicates=transaction.copies,
-            rejected=len(refused) + len(admitted.refused),
-            ignored=len(outcomes) - len(decoded) - len(refused),
+            ignored=ignored,
             events=transaction.events,
-            touched=frozenset([member.user_id for member, _ in admitted.messages]),
+            refusals=Counter([one.refusal for one in refused]),
+            touched=frozenset(touched),
         )
 
     @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -68,7 +68,7 @@ class Transaction:
 
     def advance(self, admitted: Admitted) -> None:
         """Advance each user by the user's messages, in order."""
-        self._new_sessions = admitted.new_sessions
+        self._new_sessions |= admitted.new_sessions
         self._find_copies(admitted)
         for member, decoded in admitted.messages:
             self._apply(member, decoded)
@@ -85,8 +85,9 @@ class Transaction:
             if filed.row_id not in self._new_sessions and not history.is_beyond(_presence(decoded), filed):
                 wanted.add((filed.row_id, decoded.message))
                 since = min(since, _began(member.person, key))
+        wanted -= self._copies.keys()
         if wanted:
-            self._copies = history.copies(self._connection, wanted, since)
+            self._copies |= history.copies(self._connection, wanted, since)
 
     def _apply(self, member: Member, decoded: Decoded) -> None:
         person = member.person
@@ -180,12 +181,11 @@ class Transaction:
         """How many messages are new in the history."""
         return len(self._entries)
 
-    def flush(self, meanwhile: Callable[[], object] = lambda: None) -> None:
-        """Write all that changed; MEANWHILE is called when nothing of it is left to compute."""
+    def flush(self) -> None:
+        """Write all that changed."""
         # While the database takes the history, it is worked out what changed of people.
         with self._writing_history():
             people = self._packed(self._changed())
-        meanwhile()
         for rows in people:
             rows.send(self._connection)
         history.correct(self._connection, self._corrected.values())

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 
-from broker.link import Link
-from ingest.batch import Batch, Item
+from broker.link import Delivery, Link
+from ingest.batch import Batch
 from ingest.decode import Rejected, decode
 from ingest.metrics import Metrics
 from ingest.outbox import Outbox
-from ingest.store import Store, Written
+from ingest.store import Outcome, Store, Written
 from ingest.trouble import Trouble
 from models.errors import Refusal, StoreFailed, StoreRefused
 from models.topics import INGEST_FILTERS
@@ -40,7 +40,6 @@ class Worker:
         self._metrics = metrics
         self._clock = clock
         self._stop = threading.Event()
-        self._computed = threading.Event()
         self._trouble = Trouble(log, "store", "store_failed")
         self._listened = datetime.min.replace(tzinfo=clock().tzinfo)
 
@@ -53,78 +52,69 @@ class Worker:
                 if self._stop.is_set():
                     break
                 if delivery is not None:
-                    batch.add(delivery, decode(delivery))
+                    batch.add(delivery)
                 if batch.is_full or delivery is None:
                     writing.result()
-                    self._computed.clear()
                     writing = store.submit(self._keep, batch.take())
-                    # One batch is decoded while the database works on the one before it: two threads of Python at once are none faster.
-                    self._computed.wait()
             writing.result()
 
     def stop(self) -> None:
         """End `run` after the batch at hand."""
         self._stop.set()
 
-    def _keep(self, items: list[Item]) -> None:
+    def _keep(self, items: list[Delivery]) -> None:
         """Store ITEMS, and the note that somebody is listening."""
-        try:
-            self._write(items)
-            self._listen()
-        finally:
-            self._computed.set()
+        self._write(items)
+        self._listen()
 
-    def _write(self, items: list[Item]) -> None:
+    def _write(self, items: list[Delivery], read: Callable[[Delivery], Outcome] = decode) -> None:
+        """Store what READ makes of ITEMS, and acknowledge them."""
         delay_s = _FIRST_RETRY_S
         while items and not self._stop.is_set():
             try:
-                written = self._store.write([outcome for _, outcome in items], self._clock(), self._computed.set)
+                written = self._store.write(map(read, items), self._clock())
             except StoreFailed as error:
                 self._trouble.met(f"{error}; trying again until it works")
                 self._metrics.gauge("store_failing", 1)
                 self._stop.wait(delay_s)
                 delay_s = min(delay_s * 2, _LONGEST_RETRY_S)
             except StoreRefused as error:
-                self._part_with(items, error)
+                self._part_with(items, read, error)
                 return
             else:
-                self._trouble.over()
                 self._acknowledge(items, written)
                 return
 
-    def _part_with(self, items: list[Item], error: StoreRefused) -> None:
+    def _part_with(
+        self, items: list[Delivery], read: Callable[[Delivery], Outcome], error: StoreRefused
+    ) -> None:
         """Store what can be stored, by halves; what cannot is kept as refused, with the database's reason."""
         if len(items) > 1:
             half = len(items) // 2
-            self._write(items[:half])
-            self._write(items[half:])
-            return
-        [(delivery, outcome)] = items
-        if isinstance(outcome, Rejected):
+            self._write(items[:half], read)
+            self._write(items[half:], read)
+        elif read is decode:
+            self._write(items, partial(_unstorable, str(error)))
+        else:
             raise error  # not even the refusal can be kept
-        refused = Rejected(delivery.topic, delivery.payload, delivery.received_at, str(error), Refusal.UNSTORABLE)
-        self._write([(delivery, refused)])
 
-    def _acknowledge(self, items: list[Item], written: Written) -> None:
-        for delivery, _ in items:
+    def _acknowledge(self, items: list[Delivery], written: Written) -> None:
+        for delivery in items:
             delivery.ack()
         self._outbox.tell(written.touched, busy=len(items) >= _BUSY_ITEMS)
         self._count(items, written)
 
-    def _count(self, items: list[Item], written: Written) -> None:
+    def _count(self, items: list[Delivery], written: Written) -> None:
         metrics, now = self._metrics, self._clock()
         metrics.gauge("store_failing", 0)
-        metrics.observe("lag_s", [(now - delivery.received_at).total_seconds() for delivery, _ in items])
+        metrics.observe("lag_s", [(now - delivery.received_at).total_seconds() for delivery in items])
         metrics.observe("batch_size", [len(items)])
         metrics.count("received", len(items))
         metrics.count("stored", written.stored)
         metrics.count("late", written.late)
         metrics.count("duplicates", written.duplicates)
         metrics.count("ignored", written.ignored)
-        refused = Counter(outcome.refusal for _, outcome in items if isinstance(outcome, Rejected))
-        # What was understood and refused all the same is of users or devices that are not admitted.
-        refused[Refusal.NOT_ADMITTED] += written.rejected - refused.total()
-        for refusal, times in refused.items():
+        for refusal, times in written.refusals.items():
             metrics.count("rejected", times, refusal)
 
     def _listen(self) -> None:
@@ -138,3 +128,7 @@ class Worker:
             self._trouble.over()
         except StoreFailed as error:
             self._trouble.met(str(error))
+
+
+def _unstorable(reason: str, delivery: Delivery) -> Rejected:
+    return Rejected(delivery.topic, delivery.payload, delivery.received_at, reason, Refusal.UNSTORABLE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -81,15 +81,14 @@ class FlakyStore(Store):
     failures = 0
     refuses: Callable[[Sequence[Outcome]], bool] = staticmethod(lambda _outcomes: False)
 
-    def write(
-        self, outcomes: Sequence[Outcome], now: datetime, meanwhile: Callable[[], object] = lambda: None
-    ) -> Written:
+    def write(self, outcomes: Iterable[Outcome], now: datetime) -> Written:
+        outcomes = list(outcomes)
         if self.failures:
             self.failures -= 1
             raise StoreFailed("the disk is full")
         if self.refuses(outcomes):
             raise StoreRefused("the database refuses the batch: a poison row")
-        return super().write(outcomes, now, meanwhile)
+        return super().write(outcomes, now)
 
 
 class Pipe:

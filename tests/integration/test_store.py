@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, delete, event, func, select
+from sqlalchemy import Connection, Engine, delete, event
 
 from ingest.decode import Rejected
 from ingest.register import MAX_DEVICES
@@ -179,17 +179,6 @@ def test_a_batch_that_fails_leaves_nothing_and_the_next_one_enrols_anew(
     states = roster(engine, at(3))
     assert {user: state["status"] for user, state in states.items()} == {"alice": "online", "bob": "online"}
     assert told(engine, "alice") == told(engine, "bob") == ["user:online"]
-
-
-def test_all_is_computed_before_the_batch_is_committed(engine: Engine) -> None:
-    store, seen = Store(engine, TERMS), []
-
-    def meanwhile() -> None:
-        with engine.connect() as reader:
-            seen.append(reader.scalar(select(func.count()).select_from(HISTORY)))
-
-    assert store.write([beat(at(0), seq=1), beat(at(1), seq=2)], at(1), meanwhile).stored == 2
-    assert seen == [0]
 
 
 def test_a_database_that_is_gone_makes_the_batch_fail_and_is_taken_up_again(engine: Engine) -> None:
