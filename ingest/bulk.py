@@ -6,8 +6,7 @@ SQLAlchemy's own way spends three times as long on the parameters of a heartbeat
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -20,21 +19,13 @@ from models.tables import UtcDateTime, microseconds
 Row = Sequence[Any]
 """The values of a row, in the order of the writer's columns."""
 
-_SOCKET_BYTES = 64 * 1024
-"""So much a socket takes at once."""
-
 
 @dataclass(frozen=True, slots=True)
 class Packed:
     """Rows as a database takes them: nothing is left to compute."""
 
-    sending: Callable[[Connection], AbstractContextManager[None]]
-    """Writes the rows in the open transaction of a connection until the end of a block, which may compute, but not use the connection."""
-
-    def send(self, connection: Connection) -> None:
-        """Write the rows in the open transaction of CONNECTION."""
-        with self.sending(connection):
-            pass
+    send: Callable[[Connection], None]
+    """Writes the rows in the open transaction of a connection."""
 
 
 class Bulk(ABC):
@@ -94,13 +85,11 @@ class _Many(Bulk):
         self._times = [place for place, column in enumerate(columns) if isinstance(column.type, UtcDateTime)]
 
     def pack(self, rows: Iterable[Row]) -> Packed:
-        return Packed(partial(self._sending, [self._prepared(row) for row in rows]))
+        return Packed(partial(self._send, [self._prepared(row) for row in rows]))
 
-    @contextmanager
-    def _sending(self, rows: list[tuple[Any, ...]], connection: Connection) -> Iterator[None]:
+    def _send(self, rows: list[tuple[Any, ...]], connection: Connection) -> None:
         if rows:
             connection.exec_driver_sql(self._sql, rows)
-        yield
 
     def _prepared(self, row: Row) -> tuple[Any, ...]:
         values = list(row)
@@ -127,18 +116,11 @@ class _Copy(Bulk):
         self._sql = f'COPY "{target}" ({names}) FROM STDIN (FORMAT binary)'
 
     def pack(self, rows: Iterable[Row]) -> Packed:
-        return Packed(partial(self._sending, self._rows.pack(rows)))
+        return Packed(partial(self._send, self._rows.pack(rows)))
 
-    @contextmanager
-    def _sending(self, data: bytes, connection: Connection) -> Iterator[None]:
-        from psycopg.copy import QueuedLibpqWriter  # noqa: PLC0415 only where PostgreSQL is used
-
-        with _cursor(connection) as cursor:
-            # What does not fit the socket at once is sent by a thread.
-            writer = QueuedLibpqWriter(cursor) if len(data) > _SOCKET_BYTES else None
-            with cursor.copy(self._sql, writer=writer) as copy:
-                copy.write(data)
-                yield
+    def _send(self, data: bytes, connection: Connection) -> None:
+        with _cursor(connection) as cursor, cursor.copy(self._sql) as copy:
+            copy.write(data)
 
 
 class _Merge(Bulk):
@@ -154,17 +136,15 @@ class _Merge(Bulk):
         self._merge = f'UPDATE "{table.name}" SET {values} FROM "{stage}" WHERE {matching}'  # noqa: S608 our own names
 
     def pack(self, rows: Iterable[Row]) -> Packed:
-        return Packed(partial(self._sending, self._copy.pack(rows)))
+        return Packed(partial(self._send, self._copy.pack(rows)))
 
-    @contextmanager
-    def _sending(self, staged: Packed, connection: Connection) -> Iterator[None]:
+    def _send(self, staged: Packed, connection: Connection) -> None:
         # The table lives as long as the driver's connection, and so does this dictionary. One that failed is not used again.
         if self._stage not in connection.info:
             connection.exec_driver_sql(self._stage)
             connection.info[self._stage] = True
         staged.send(connection)
         connection.exec_driver_sql(self._merge)
-        yield
 
 
 def _cursor(connection: Connection) -> Any:  # noqa: ANN401 the driver's, which is not always installed

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, func, select
@@ -13,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ingest.bulk import Bulk, Bulks, PostgresqlBulks, SqliteBulks
 from ingest.database import for_writing
+from ingest.sending import Sending, sending
 from ingest.turnstile import PostgresqlTurnstile, SqliteTurnstile, Turnstile
 from models.errors import StoreFailed, StoreRefused
 
@@ -33,6 +35,8 @@ class Dialect:
         self._made: dict[tuple[str, ...], Bulk] = {}
         self._kept: Connection | None = None
         self._last_ids: dict[str, int] = {}
+        # SQLite computes in the thread that asks it to, and there is nobody to wait for.
+        self._sender = None if self._is_sqlite else ThreadPoolExecutor(1, thread_name_prefix="sender")
         self.turnstile: Turnstile = SqliteTurnstile() if self._is_sqlite else PostgresqlTurnstile()
 
     def inserting(self, table: Table, columns: Sequence[str]) -> Bulk:
@@ -56,12 +60,18 @@ class Dialect:
         """Return NUMBER ids for rows that will be inserted into TABLE."""
         if self._is_sqlite:
             # Those that were given out before may not be inserted yet.
-            last = max(connection.execute(select(func.max(table.c.id))).scalar() or 0, self._last_ids.get(table.name, 0))
+            last = max(
+                connection.execute(select(func.max(table.c.id))).scalar() or 0, self._last_ids.get(table.name, 0)
+            )
             self._last_ids[table.name] = last + number
             return list(range(last + 1, last + 1 + number))
         each = func.generate_series(1, number).table_valued("number")
         next_id = func.nextval(f"{table.name}_id_seq")
         return list(connection.execute(select(next_id).select_from(each)).scalars())
+
+    def sending(self, connection: Connection) -> AbstractContextManager[Sending]:
+        """Send packed rows to CONNECTION until the end of a block; one at a time may."""
+        return sending(connection, self._sender)
 
     @property
     def one_writer(self) -> bool:

@@ -43,6 +43,10 @@ class Partitions:
     def __init__(self) -> None:
         self._known: set[date] = set()
 
+    def lack(self, days: Iterable[date]) -> bool:
+        """Whether some of DAYS are not known to have a partition."""
+        return not self._known.issuperset(days)
+
     def ensure(self, connection: Connection, days: Iterable[date]) -> None:
         """Make what the rows of DAYS need, in the open transaction; before it has locked any row, or two workers may deadlock."""
         missing = set(days) - self._known

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, literal, select
 
 from ingest.decode import Decoded, Rejected
 from ingest.dialect import Dialect
+from ingest.sending import Sending
 from models import people
 from models.people import COMPANY, DEVICE, PRESENCE, SESSION, USER, Filed, Member, Name
 from models.succession import Key
@@ -62,13 +63,13 @@ class Register:
             self._know(people.named(connection, missing, lock=lock))
         return [member for name in names if (member := self._known.get(name)) is not None]
 
-    def admit(self, connection: Connection, decoded: Sequence[Decoded], now: datetime, *, lock: bool) -> Admitted:
+    def admit(self, way: Sending, decoded: Sequence[Decoded], now: datetime, *, lock: bool) -> Admitted:
         """Return who sent the messages DECODED; users, devices and sessions that are new are enrolled."""
         known, messages = self._known, []
         for one in decoded:
             member = known.get((one.company, one.user))
             if member is None or (one.session is not None and one.session not in member.filed):
-                return self._admit_strangers(connection, decoded, now, lock=lock)
+                return self._admit_strangers(way.settled(), decoded, now, lock=lock)
             messages.append((member, one))
         return Admitted(messages, [], set())
 

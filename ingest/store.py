@@ -79,20 +79,22 @@ class Store:
         OUTCOMES that are made on their way here, by `map`, are used and gone while the processor's caches still have them.
         """
         coming, refused, touched, ignored = iter(outcomes), [], set(), 0
-        with self._writing_people() as (connection, lock):
-            transaction = Transaction(connection, self._dialect, self._terms_at(connection, now), now)
+        with self._writing_people() as (connection, lock), self._dialect.sending(connection) as way:
+            transaction = Transaction(way, self._dialect, self._terms_at(connection, now), now)
             # Who locks must do so in one order throughout the batch.
             while taken := list(islice(coming, None if lock else SLICE)):
                 decoded = [outcome for outcome in taken if type(outcome) is Decoded]
                 refused += [outcome for outcome in taken if type(outcome) is Rejected]
                 ignored += sum(type(outcome) is Ignored for outcome in taken)
-                self._partitions.ensure(connection, days_of([one.received for one in decoded]))
-                admitted = self._register.admit(connection, decoded, now, lock=lock)
+                days = days_of([one.received for one in decoded])
+                if self._partitions.lack(days):
+                    self._partitions.ensure(way.settled(), days)
+                admitted = self._register.admit(way, decoded, now, lock=lock)
                 transaction.advance(admitted)
                 refused += admitted.refused
                 touched.update([member.user_id for member, _ in admitted.messages])
             transaction.flush()
-            write_rejected(connection, refused)
+            write_rejected(way.settled(), refused)
         return Written(
             stored=transaction.stored,
             late=transaction.late,
@@ -138,11 +140,11 @@ class Store:
 
     def sweep(self, now: datetime, limit: int, *, dry_run: bool = False) -> Swept:
         """End the leases that have run out, of up to LIMIT users; with DRY_RUN only say how many."""
-        with self._writing_people() as (connection, lock):
+        with self._writing_people() as (connection, lock), self._dialect.sending(connection) as way:
             due = queries.due_users(connection, now, limit)
             if not due:
                 return Swept(0, 0)
-            transaction = Transaction(connection, self._dialect, self._terms_at(connection, now), now)
+            transaction = Transaction(way, self._dialect, self._terms_at(connection, now), now)
             transaction.settle(self._register.numbered(connection, due, lock=lock))
             if dry_run:
                 self._register.forget()
@@ -175,10 +177,11 @@ class Store:
 
     def _end(self, connection: Connection, name: Name, signal: Ended, *, lock: bool) -> None:
         now = signal.received
-        transaction = Transaction(connection, self._dialect, self._terms_at(connection, now), now)
-        for member in self._register.named(connection, [name], lock=lock):
-            transaction.end(member, signal)
-        transaction.flush()
+        with self._dialect.sending(connection) as way:
+            transaction = Transaction(way, self._dialect, self._terms_at(connection, now), now)
+            for member in self._register.named(connection, [name], lock=lock):
+                transaction.end(member, signal)
+            transaction.flush()
 
     def listen(self, now: datetime) -> None:
         """Note that a worker is listening at NOW; an unbroken spell goes on, a broken one begins anew (contract 4.7)."""

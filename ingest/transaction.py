@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -13,11 +12,12 @@ from msgspec.structs import astuple, replace
 from sqlalchemy import Connection, Table
 
 from ingest import history
-from ingest.bulk import Packed, Row
+from ingest.bulk import Row
 from ingest.decode import Decoded, digest
 from ingest.dialect import Dialect
 from ingest.history import Entry
 from ingest.register import Admitted
+from ingest.sending import Sending
 from models import people, presence
 from models.events import Event, channel_of, encode_event
 from models.facts import Ended, Heard, Said, Session, Signal, Worked
@@ -34,6 +34,8 @@ _NEW_SESSION = ("user_id", "device_id", *_SESSION, "token")
 _RENEWAL = ("id", *_FILED, *RENEWAL_FACTS)
 _PRESENCE = ("user_id", "rev", *PERSON_FACTS)
 _EVENT = ("company_id", "user_id", "at", "recorded_at", "uuid", "channel", "type", "payload")
+_PART = 2000
+"""The history is sent in parts of about so many rows: the database is busy with one while the next is worked out."""
 _ALWAYS, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
@@ -47,19 +49,23 @@ class _Changed(NamedTuple):
 
 
 class Transaction:
-    """What one batch changes. Nothing is written before `flush`."""
+    """What one batch changes. The history is sent as it comes, all else by `flush`."""
 
-    def __init__(self, connection: Connection, dialect: Dialect, terms: Terms, now: datetime) -> None:
-        self._connection = connection
+    def __init__(self, way: Sending, dialect: Dialect, terms: Terms, now: datetime) -> None:
+        self._way = way
         self._dialect = dialect
         self._terms = terms
         self._now = now
         self._before: dict[int, tuple[Member, Person]] = {}
         self._new_sessions: set[int] = set()
         self._filed: set[int] = set()
-        self._entries: dict[history.Id, Entry] = {}
-        self._copies: dict[history.Id, Entry] = {}
+        self._pending: dict[history.Id, Entry] = {}
+        """What has yet to be sent to the history."""
+        self._held: dict[history.Id, Entry] = {}
+        """What is known to be in the history."""
         self._corrected: dict[history.Id, tuple[Entry, Entry]] = {}
+        self.stored = 0
+        """How many messages are new in the history."""
         self.copies = 0
         self.late = 0
         self._told: list[tuple[Member, Event]] = []
@@ -72,6 +78,8 @@ class Transaction:
         self._find_copies(admitted)
         for member, decoded in admitted.messages:
             self._apply(member, decoded)
+        if len(self._pending) >= _PART:
+            self._send_history()
 
     def _find_copies(self, admitted: Admitted) -> None:
         """Find which messages the history holds, among those that may be copies (contract 4.6)."""
@@ -85,9 +93,9 @@ class Transaction:
             if filed.row_id not in self._new_sessions and not history.is_beyond(_presence(decoded), filed):
                 wanted.add((filed.row_id, decoded.message))
                 since = min(since, _began(member.person, key))
-        wanted -= self._copies.keys()
+        wanted -= self._held.keys()
         if wanted:
-            self._copies |= history.copies(self._connection, wanted, since)
+            self._held |= history.copies(self._way.settled(), wanted, since)
 
     def _apply(self, member: Member, decoded: Decoded) -> None:
         person = member.person
@@ -119,19 +127,19 @@ class Transaction:
                 return True
             # What tells neither time nor number is as new as its receipt.
             self.late += payload.seq is not None or payload.at is not None
-        self._entries[id_] = entry
+        self._pending[id_] = entry
         self._filed.add(filed.row_id)
         history.file(payload, filed)
         return False
 
     def _is_copy(self, id_: history.Id, entry: Entry) -> bool:
         """Whether the history holds the message of ENTRY, which then is merged into what it holds."""
-        if (stored := self._copies.get(id_)) is not None:
-            self._copies[id_] = merged = history.merged(stored, entry)
-            if merged != stored:
-                self._corrected[id_] = self._corrected.get(id_, (stored,))[0], merged
-        elif (pending := self._entries.get(id_)) is not None:
-            self._entries[id_] = history.merged(pending, entry)
+        if (held := self._held.get(id_)) is not None:
+            self._held[id_] = merged = history.merged(held, entry)
+            if merged != held:
+                self._corrected[id_] = self._corrected.get(id_, (held,))[0], merged
+        elif (pending := self._pending.get(id_)) is not None:
+            self._pending[id_] = history.merged(pending, entry)
         else:
             return False
         self.copies += 1
@@ -141,7 +149,7 @@ class Transaction:
         """Return the user with all sessions of DEVICE."""
         before = self._before[member.user_id][1]
         person = member.person
-        found = people.device_sessions(self._connection, member, device)
+        found = people.device_sessions(self._way.settled(), member, device)
         self._before[member.user_id] = member, replace(before, sessions={**found, **before.sessions})
         member.person = replace(person, sessions={**found, **person.sessions})
         return member.person
@@ -176,29 +184,25 @@ class Transaction:
     def events(self) -> int:
         return len(self._told)
 
-    @property
-    def stored(self) -> int:
-        """How many messages are new in the history."""
-        return len(self._entries)
-
     def flush(self) -> None:
-        """Write all that changed."""
-        # While the database takes the history, it is worked out what changed of people.
-        with self._writing_history():
-            people = self._packed(self._changed())
-        for rows in people:
-            rows.send(self._connection)
-        history.correct(self._connection, self._corrected.values())
-        self._insert_new(ACTIVITY, self._activity)
-        self._insert_new(STATUS, self._status)
-        self._write_events()
+        """Send all that changed."""
+        self._send_history()
+        self._send_people(self._changed())
+        connection = self._way.settled()
+        history.correct(connection, self._corrected.values())
+        self._insert_new(connection, ACTIVITY, self._activity)
+        self._insert_new(connection, STATUS, self._status)
+        self._write_events(connection)
 
-    def _writing_history(self) -> AbstractContextManager[None]:
-        if not self._entries:  # as in every sweep
-            return nullcontext()
+    def _send_history(self) -> None:
+        if not self._pending:  # as in every sweep
+            return
         # In the order of the key: databases are many times faster when neighbours are written together.
-        entries = sorted(self._entries.values(), key=attrgetter("user_id", "at"))
-        return self._dialect.inserting(HISTORY, history.COLUMNS).pack(map(astuple, entries)).sending(self._connection)
+        entries = sorted(self._pending.values(), key=attrgetter("user_id", "at"))
+        self._way.send(self._dialect.inserting(HISTORY, history.COLUMNS).pack(map(astuple, entries)))
+        self.stored += len(entries)
+        self._held |= self._pending
+        self._pending = {}
 
     def _changed(self) -> _Changed:
         """Return the rows of people that changed."""
@@ -211,19 +215,17 @@ class Transaction:
                 changed.people.append((member.user_id, person.rev - before.rev, *person_row(person)))
         return changed
 
-    def _packed(self, changed: _Changed) -> list[Packed]:
+    def _send_people(self, changed: _Changed) -> None:
         inserting, updating = self._dialect.inserting, self._dialect.updating
-        return [
-            bulk.pack(rows)
-            for bulk, rows in (
-                (inserting(SESSION, _NEW_SESSION), changed.new),
-                (updating(SESSION, _SESSION), changed.sessions),
-                (updating(SESSION, _RENEWAL), changed.renewals),
-                # The outbox counts up `rev` as well, for states that only moved.
-                (updating(PRESENCE, _PRESENCE, adding=("rev",)), changed.people),
-            )
-            if rows
-        ]
+        for bulk, rows in (
+            (inserting(SESSION, _NEW_SESSION), changed.new),
+            (updating(SESSION, _SESSION), changed.sessions),
+            (updating(SESSION, _RENEWAL), changed.renewals),
+            # The outbox counts up `rev` as well, for states that only moved.
+            (updating(PRESENCE, _PRESENCE, adding=("rev",)), changed.people),
+        ):
+            if rows:
+                self._way.send(bulk.pack(rows))
 
     def _collect_sessions(self, member: Member, before: Person, changed: _Changed) -> None:
         """Add the rows of the user's sessions that CHANGED; those that no longer matter are forgotten."""
@@ -246,14 +248,14 @@ class Transaction:
             for key in over:
                 del member.filed[key]
 
-    def _insert_new(self, table: Table, rows: list[dict[str, Any]]) -> None:
+    def _insert_new(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
         if rows:
-            self._connection.execute(self._dialect.insert(table).on_conflict_do_nothing(), rows)
+            connection.execute(self._dialect.insert(table).on_conflict_do_nothing(), rows)
 
-    def _write_events(self) -> None:
+    def _write_events(self, connection: Connection) -> None:
         if self._told:
             rows = [self._event_row(member, event) for member, event in self._told]
-            self._dialect.inserting(EVENT, _EVENT).write(self._connection, rows)
+            self._dialect.inserting(EVENT, _EVENT).write(connection, rows)
 
     def _event_row(self, member: Member, event: Event) -> tuple[Any, ...]:
         event_id = uuid7(datetime.now(UTC), secrets.randbits(UUID7_ENTROPY_BITS))

@@ -85,9 +85,7 @@ class Worker:
                 self._acknowledge(items, written)
                 return
 
-    def _part_with(
-        self, items: list[Delivery], read: Callable[[Delivery], Outcome], error: StoreRefused
-    ) -> None:
+    def _part_with(self, items: list[Delivery], read: Callable[[Delivery], Outcome], error: StoreRefused) -> None:
         """Store what can be stored, by halves; what cannot is kept as refused, with the database's reason."""
         if len(items) > 1:
             half = len(items) // 2

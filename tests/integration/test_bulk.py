@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, func, select
 
 from ingest.dialect import Dialect
 from models.errors import StoreRefused
@@ -40,11 +40,28 @@ def many(first: int, number: int) -> list[tuple[Any, ...]]:
 
 def test_rows_are_written_while_something_is_computed(engine: Engine) -> None:
     dialect = Dialect(engine)
-    packed = dialect.inserting(ACTIVITY, COLUMNS).pack(many(1, 3000))
-    with dialect.writing() as connection, packed.sending(connection):
-        computed = sum(range(1000))
-    assert computed == 499_500
+    bulk = dialect.inserting(ACTIVITY, COLUMNS)
+    with dialect.writing() as connection, dialect.sending(connection) as way:
+        for first in range(1, 3000, 1000):
+            way.send(bulk.pack(many(first, 1000)))
+        found = way.settled().scalar(select(func.count()).select_from(ACTIVITY))
+    assert found == 3000
     assert rows(engine, *(ACTIVITY.c[name] for name in COLUMNS)) == many(1, 3000)
+
+
+def test_what_was_sent_and_refused_makes_whoever_comes_next_fail_with_its_reason(engine: Engine) -> None:
+    dialect = Dialect(engine)
+
+    def send(*parts: list[tuple[Any, ...]]) -> None:
+        with dialect.writing() as connection, dialect.sending(connection) as way:
+            for part in parts:
+                way.send(dialect.inserting(ACTIVITY, COLUMNS).pack(part))
+
+    with pytest.raises(StoreRefused, match=r"(?i)unique"):
+        send(many(1, 2), many(2, 1), many(3, 1))
+    assert rows(engine, ACTIVITY.c.user_id) == []
+    send(many(1, 2), many(3, 1))
+    assert rows(engine, ACTIVITY.c.user_id) == [(1,), (2,), (3,)]
 
 
 def test_many_rows_that_the_database_refuses_leave_nothing(engine: Engine) -> None:
@@ -59,9 +76,14 @@ def test_many_rows_that_the_database_refuses_leave_nothing(engine: Engine) -> No
 
 def test_what_fails_to_be_computed_undoes_what_was_sent(engine: Engine) -> None:
     dialect = Dialect(engine)
-    packed = dialect.inserting(ACTIVITY, COLUMNS).pack(many(1, 3000))
-    with pytest.raises(ZeroDivisionError), dialect.writing() as connection, packed.sending(connection):
-        _ = 1 / 0
+
+    def fail_after_sending() -> None:
+        with dialect.writing() as connection, dialect.sending(connection) as way:
+            way.send(dialect.inserting(ACTIVITY, COLUMNS).pack(many(1, 3000)))
+            _ = 1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        fail_after_sending()
     assert rows(engine, ACTIVITY.c.user_id) == []
 
 
