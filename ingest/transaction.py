@@ -34,7 +34,7 @@ _NEW_SESSION = ("user_id", "device_id", *_SESSION, "token")
 _RENEWAL = ("id", *_FILED, *RENEWAL_FACTS)
 _PRESENCE = ("user_id", "rev", *PERSON_FACTS)
 _EVENT = ("company_id", "user_id", "at", "recorded_at", "uuid", "channel", "type", "payload")
-_PART = 2000
+PART = 2000
 """The history is sent in parts of about so many rows: the database is busy with one while the next is worked out."""
 _ALWAYS, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
@@ -78,7 +78,7 @@ class Transaction:
         self._find_copies(admitted)
         for member, decoded in admitted.messages:
             self._apply(member, decoded)
-        if len(self._pending) >= _PART:
+        if len(self._pending) >= PART:
             self._send_history()
 
     def _find_copies(self, admitted: Admitted) -> None:

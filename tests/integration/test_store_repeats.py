@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from sqlalchemy import Engine
 
 from tests.integration.store_lab import (
@@ -85,6 +86,37 @@ def test_two_contents_under_one_seq_leave_the_same_row_in_either_order(new_engin
             store.write([one], at(10))
         rows.append(only(dump(engine)["history"]))
     assert rows[0] == rows[1] == rows[2]
+
+
+def test_a_batch_that_is_worked_on_in_slices_leaves_the_same_as_one_that_is_not(
+    new_engine: NewEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = [beat(T0, session=S0, seq=1, latitude=1.0, longitude=1.0)]
+    batch = [
+        beat(at(1), session=S0, seq=2, at=at(0.5), battery=10), beat(at(2), "bob", session=S0, seq=1),
+        beat(at(3), session=S0, seq=1, latitude=2.0, longitude=2.0), beat(at(4), session=S0, seq=2, at=at(0.7), battery=20),
+        beat(at(5), session=S0, seq=1, latitude=3.0, longitude=3.0), beat(at(6), session=S1, latitude=4.0, longitude=4.0),
+        beat(at(7), session=S0, seq=2, at=at(0.6), battery=30), offline(at(8), session=S0), work(at(9), "p1"),
+        beat(at(10), device="tablet", session=S1, seq=1), beat(at(11), session=S1, latitude=4.0, longitude=4.0),
+        offline(at(12), "bob", session=S0, reason="signed_off"), say(at(13), "Back at five"), beat(at(14), session=S0, seq=9),
+        beat(at(15), session=S0, seq=0),
+    ]  # fmt: skip
+
+    def result() -> list[object]:
+        engine = new_engine()
+        store = listening_store(engine)
+        store.write(earlier, T0)
+        written = store.write(iter(batch), at(20))
+        tables = dump(engine)
+        counts = written.stored, written.late, written.duplicates, written.events, written.rejected
+        names = "history", "device_session", "device", "presence", "activity_log", "status_log"
+        return [counts, *([*tables[name]] for name in names), told(engine, "alice"), told(engine, "bob")]
+
+    whole = result()
+    monkeypatch.setattr("ingest.store.SLICE", 1)
+    monkeypatch.setattr("ingest.transaction.PART", 1)
+    assert result() == whole
+    assert whole[0] == (8, 1, 5, 4, 0)
 
 
 def test_byte_equal_messages_without_seq_are_one_and_others_are_not(engine: Engine) -> None:
