@@ -24,11 +24,15 @@ _MAX_KNOWN = 1_250_000
 
 
 class Admitted(Struct, frozen=True):
-    """The messages of those who may speak, each with its user; the others; and the rows to be made for sessions that are new."""
+    """The messages of those who may speak, each with its user; the others; and the rows to be made for sessions that are new.
+
+    `all_known` tells that the database was not asked.
+    """
 
     messages: list[tuple[Member, Decoded]]
     refused: list[Rejected]
     new_sessions: set[int]
+    all_known: bool = False
 
 
 class Register:
@@ -71,7 +75,7 @@ class Register:
             if member is None or (one.session is not None and one.session not in member.filed):
                 return self._admit_strangers(way.settled(), decoded, now, lock=lock)
             messages.append((member, one))
-        return Admitted(messages, [], set())
+        return Admitted(messages, [], set(), all_known=True)
 
     def _admit_strangers(
         self, connection: Connection, decoded: Sequence[Decoded], now: datetime, *, lock: bool

@@ -78,11 +78,12 @@ class Store:
 
         OUTCOMES that are made on their way here, by `map`, are used and gone while the processor's caches still have them.
         """
-        coming, refused, touched, ignored = iter(outcomes), [], set(), 0
+        coming, refused, ignored = iter(outcomes), [], 0
         with self._writing_people() as (connection, lock), self._dialect.sending(connection) as way:
             transaction = Transaction(way, self._dialect, self._terms_at(connection, now), now)
             # Who locks must do so in one order throughout the batch.
-            while taken := list(islice(coming, None if lock else SLICE)):
+            size = None if lock else SLICE
+            while taken := list(islice(coming, size)):
                 decoded = [outcome for outcome in taken if type(outcome) is Decoded]
                 refused += [outcome for outcome in taken if type(outcome) is Rejected]
                 ignored += sum(type(outcome) is Ignored for outcome in taken)
@@ -92,7 +93,8 @@ class Store:
                 admitted = self._register.admit(way, decoded, now, lock=lock)
                 transaction.advance(admitted)
                 refused += admitted.refused
-                touched.update([member.user_id for member, _ in admitted.messages])
+                if not admitted.all_known:  # where there is one stranger there are more, and to ask after many costs little more
+                    size = None
             transaction.flush()
             write_rejected(way.settled(), refused)
         return Written(
@@ -102,7 +104,7 @@ class Store:
             ignored=ignored,
             events=transaction.events,
             refusals=Counter([one.refusal for one in refused]),
-            touched=frozenset(touched),
+            touched=transaction.touched,
         )
 
     @contextmanager

@@ -184,6 +184,11 @@ class Transaction:
     def events(self) -> int:
         return len(self._told)
 
+    @property
+    def touched(self) -> frozenset[int]:
+        """The users who were heard of."""
+        return frozenset(self._before)
+
     def flush(self) -> None:
         """Send all that changed."""
         self._send_history()
