@@ -82,6 +82,7 @@ class Worker:
                 self._part_with(items, read, error)
                 return
             else:
+                self._trouble.over()
                 self._acknowledge(items, written)
                 return
 
