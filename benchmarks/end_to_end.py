@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks import mq_bridge, parts
 from benchmarks.machine import machine
+from benchmarks.mq_bridge import Times
 from benchmarks.parts import Plan, Rig
 from benchmarks.scale import at_scale, show_scale
 from benchmarks.sustained import show_sustained, sustained
@@ -34,11 +35,14 @@ def measured(name: str, contender: AbstractContextManager[Rig], plan: Plan) -> F
         return {**rig.run(plan).figures(), "tokens": rig.broker.plugged}
 
 
-def bridged(plan: Plan) -> Figures:
+def bridged(plan: Plan, times: Times) -> Figures:
     """Return the figures of mq-bridge at its best, or why there are none."""
     try:
         tried = [
-            {**measured(f"mq-bridge, concurrency {number}", parts.bridge(number), plan), "concurrency": number}
+            {
+                **measured(f"mq-bridge, time as {times.value}, concurrency {number}", parts.bridge(times, number), plan),
+                "concurrency": number,
+            }
             for number in mq_bridge.CONCURRENCIES
         ]
     except mq_bridge.NotInstalled as error:
@@ -55,8 +59,9 @@ def side_by_side(seconds: float, users: int) -> Figures:
         "postgresql": measured("Fieldbeat on PostgreSQL", parts.fieldbeat(), plan),
         "sqlite": measured("Fieldbeat on SQLite", parts.on_sqlite(), plan),
         "row_at_a_time": measured("the script on PostgreSQL", parts.script_on_postgresql(), slowly),
-        "mq_bridge": bridged(plan),
+        "mq_bridge": bridged(plan, Times.TYPED),
     }
+    found["mq_bridge"]["text"] = bridged(plan, Times.TEXT)
     found["row_at_a_time"]["sqlite"] = measured("the script on SQLite", parts.script_on_sqlite(), slowly)
     ours = found["postgresql"], found["sqlite"]
     found |= {name: sum(each[name] for each in ours) for name in ("lost", "twice")}
@@ -65,13 +70,13 @@ def side_by_side(seconds: float, users: int) -> Figures:
 
 
 def _ratios(found: Figures) -> dict[str, float | None]:
-    rate, bridge = found["postgresql"]["rate"], found["mq_bridge"]["rate"]
-    script = found["row_at_a_time"]
+    rate, script, bridge = found["postgresql"]["rate"], found["row_at_a_time"], found["mq_bridge"]
     return {
         "postgresql_to_limit": round(rate / found["limit"]["rate"], 2),
         "postgresql_to_row_at_a_time": round(rate / script["rate"], 1),
         "sqlite_to_row_at_a_time_on_sqlite": round(found["sqlite"]["rate"] / script["sqlite"]["rate"], 1),
-        "postgresql_to_mq_bridge": bridge and round(rate / bridge, 2),
+        "postgresql_to_mq_bridge": bridge["rate"] and round(rate / bridge["rate"], 2),
+        "postgresql_to_mq_bridge_with_text": bridge["text"]["rate"] and round(rate / bridge["text"]["rate"], 2),
     }
 
 
@@ -84,6 +89,7 @@ def show_side_by_side(found: Figures) -> None:
         "one ORM row a message, PostgreSQL": found["row_at_a_time"],
         "one ORM row a message, SQLite": found["row_at_a_time"]["sqlite"],
         "mq-bridge to PostgreSQL": found["mq_bridge"],
+        "the same, the time kept as text": found["mq_bridge"]["text"],
     }
     print(f"{found['users']:,} users, {found['seconds']:g} s of load each")
     for name, figures in rows.items():

@@ -1,4 +1,4 @@
-"""mq-bridge, an ETL engine with a Rust core, from MQTT to PostgreSQL in its lossless mode. It lives in an environment of its own."""
+"""mq-bridge, an ETL engine with a Rust core, from MQTT to PostgreSQL without loss. It lives in an environment of its own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from enum import Enum
 from pathlib import Path
 
 from sqlalchemy import create_engine, text
@@ -19,6 +20,15 @@ CONCURRENCIES = (1, 2)
 RUN = "import json, os, mq_bridge; mq_bridge.Route.from_config(json.loads(os.environ['ROUTE'])).run()"
 _NUMBERS = ("latitude", "longitude", "accuracy", "speed", "heading", "battery")
 _COLUMNS = ("device", "session", "seq", "at", *_NUMBERS)
+
+
+class Times(Enum):
+    """How the time of a heartbeat is kept."""
+
+    TYPED = "timestamptz"
+    """As in our history: a time can be compared with another, whatever zone it was told in."""
+    TEXT = "text"
+    """As it came, which costs the bridge less."""
 
 
 class NotInstalled(Exception):
@@ -51,35 +61,41 @@ def _has_it(python: Path) -> bool:
     return subprocess.run([python, "-c", "import mq_bridge"], capture_output=True, check=False).returncode == 0
 
 
-def create_table(server: PostgreSql) -> None:
-    """Make the table that its rows go to: the fields of a heartbeat as they come, each heartbeat once."""
+def create_table(server: PostgreSql, times: Times) -> None:
+    """Make the table that its rows go to: the fields of a heartbeat, each heartbeat once."""
     numbers = ", ".join(f"{name} double precision" for name in _NUMBERS)
     engine = create_engine(server.url())
     with engine.begin() as connection:
         connection.execute(
             text(
                 f"CREATE TABLE {TABLE} (device text NOT NULL, session text NOT NULL, seq bigint NOT NULL,"
-                f" at text NOT NULL, {numbers}, PRIMARY KEY (session, seq))"
+                f" at {times.value} NOT NULL, {numbers}, PRIMARY KEY (session, seq))"
             )
         )
     engine.dispose()
 
 
-def route(port: int, token: str, pattern: str, server: PostgreSql, concurrency: int) -> str:
-    """Return the route as JSON: acknowledged after the commit, rows in sets of 2,000, repetitions dropped.
-
-    Every value is a bare placeholder: with an expression among them, such as a cast to a time, it would insert row by row.
-    """
-    values = ", ".join(f"${{payload:{name}}}" for name in _COLUMNS)
+def route(port: int, token: str, pattern: str, server: PostgreSql, times: Times, concurrency: int) -> str:
+    """Return the route as JSON: acknowledged after the commit, rows in sets of 2,000, repetitions dropped."""
     source = {
         "url": f"tcp://127.0.0.1:{port}", "topic": pattern, "username": "bridge", "password": token,
         "client_id": "fieldbeat:bridge", "qos": 1, "clean_session": False, "session_expiry_interval": 3600,
         "delayed_ack": False, "queue_capacity": 10_000, "max_inflight": 10_000,
     }  # fmt: skip
-    sink = {
-        "url": f"postgres://postgres@localhost/postgres?host={server.directory}&port={server.port}",
-        "table": TABLE,
-        "insert_query": f"INSERT INTO {TABLE} ({', '.join(_COLUMNS)}) VALUES ({values}) ON CONFLICT DO NOTHING",  # noqa: S608 our own names
-    }
+    sink = {"url": f"postgres://postgres@localhost/postgres?host={server.directory}&port={server.port}", "table": TABLE}
     delivery = {"batch_size": 2_000, "concurrency": concurrency, "required_delivery": "at_least_once"}
-    return json.dumps({"input": {"mqtt": source}, "output": {"sqlx": sink}, **delivery})
+    return json.dumps({"input": {"mqtt": source}, "output": {"sqlx": {**sink, **_written(times)}}, **delivery})
+
+
+def _written(times: Times) -> dict[str, str]:
+    """Return how a row is written, as quickly as can be.
+
+    By the types of the columns, or, where none differs from the JSON's, by a query whose values are bare placeholders: with an
+    expression among them, such as a cast to a time, it would insert row by row.
+    """
+    if times is Times.TYPED:
+        return {"columns": "auto", "key": "session,seq"}
+    values = ", ".join(f"${{payload:{name}}}" for name in _COLUMNS)
+    return {
+        "insert_query": f"INSERT INTO {TABLE} ({', '.join(_COLUMNS)}) VALUES ({values}) ON CONFLICT DO NOTHING"  # noqa: S608 our own names
+    }

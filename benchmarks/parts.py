@@ -165,12 +165,12 @@ def script_on_sqlite() -> Iterator[Rig]:
 
 
 @contextmanager
-def bridge(concurrency: int) -> Iterator[Rig]:
+def bridge(times: mq_bridge.Times, concurrency: int) -> Iterator[Rig]:
     """Run mq-bridge with so many batches at once; raise `NotInstalled` where it cannot be had."""
     python = mq_bridge.interpreter()
     with broker() as on, database() as server, _directory() as own:
-        mq_bridge.create_table(server)
-        route = mq_bridge.route(on.port, service_token("bridge"), FILTER, server, concurrency)
+        mq_bridge.create_table(server, times)
+        route = mq_bridge.route(on.port, service_token("bridge"), FILTER, server, times, concurrency)
         with program([python, "-c", mq_bridge.RUN], own, {"ROUTE": route}) as pid:
             on.wait_for_subscriber()
             with _rows(server.url(), mq_bridge.TABLE) as rows:
