@@ -11,7 +11,7 @@ from itertools import islice
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, Engine, RowMapping, bindparam, case, update
+from sqlalchemy import Connection, Engine, RowMapping, case, update
 
 from ingest.decode import Decoded, Ignored, Rejected
 from ingest.dialect import Dialect
@@ -27,7 +27,7 @@ from models.people import Name
 from models.queries import EVENT, LISTENING, PRESENCE, REVOCATION
 from models.standing import Terms
 from models.tables import TurnRow, table
-from models.values import integers
+from models.values import integers, rows
 
 TURN = table(TurnRow)
 
@@ -269,14 +269,8 @@ class Store:
 
     def confirm_states(self, revs: Mapping[int, int]) -> None:
         """Note which revs of which users' states the broker has taken."""
-        rows = [{"b_id": user_id, "b_rev": rev} for user_id, rev in revs.items()]
-        if rows:
+        if revs:
             with self._writing(lasting=False) as connection:
-                connection.execute(_CONFIRM_STATE, rows)
-
-
-_CONFIRM_STATE = (
-    update(PRESENCE)
-    .where(PRESENCE.c.user_id == bindparam("b_id"), PRESENCE.c.published_rev < bindparam("b_rev"))
-    .values(published_rev=bindparam("b_rev"))
-)
+                taken = rows(connection, revs.items(), int, int)
+                stale = PRESENCE.c.user_id == taken.c.v0, PRESENCE.c.published_rev < taken.c.v1
+                connection.execute(update(PRESENCE).where(*stale).values(published_rev=taken.c.v1))
