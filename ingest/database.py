@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy.engine import URL
 
-REVISION = "0002"
+REVISION = "0003"
 """The revision of the schema that this version of Fieldbeat works with."""
 _IMMEDIATE = "fieldbeat_immediate"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 PAGE = 100
 """What only moved goes in small pages, so that what changed waits for few of them."""
@@ -33,6 +33,11 @@ class Movements:
             if user_id not in moved and len(moved) < MOST_WAITING:
                 moved[user_id] = due = max(now, published.get(user_id, 0.0) + interval_s)
                 heapq.heappush(self._queue, (due, user_id))
+
+    def put_off(self, published: Mapping[int, float], now: float) -> None:
+        """Note that these users moved, each of whom another process has PUBLISHED at the time that goes with the user."""
+        self._published |= published
+        self.note(published, now)
 
     def next_at(self) -> float | None:
         """Return when somebody will be due, None when nobody is waiting."""

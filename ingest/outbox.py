@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -54,6 +54,7 @@ class Outbox:
         # A job may relay while `run` does: the second waits, or everything would be said twice.
         self._relaying = threading.Lock()
         self._trouble = Trouble(log, "announcing", "relay_paused")
+        self._interval = timedelta(seconds=state_interval_s)
         self._movements = Movements(state_interval_s)
         self._spell: Spell | None = None
         self._all_after: int | None = None
@@ -170,25 +171,32 @@ class Outbox:
             return False
         read = self._store.states if changed else self._store.next_states
         with self._publishing(user_ids, moved=not changed):
-            states = read(user_ids, self._clock())
+            now = self._clock()
+            states = read(user_ids, now)
             sent = []
             for user_id, state in states.items():
                 topic = Address(state.company, Channel.STATE, state.user).topic
                 sent.append((user_id, self._link.publish(topic, msgspec.json.encode(state.to_json()), retain=True)))
             confirmed = _confirmed(sent)
-            self._store.confirm_states({user_id: states[user_id].rev for user_id in confirmed})
+            self._store.confirm_states({user_id: states[user_id].rev for user_id in confirmed}, now)
         if len(confirmed) < len(sent):
             raise LinkLost("the broker did not confirm in time")
         return True
 
     def _hand_on(self) -> bool:
-        """Count up the `rev` of a page of those who only moved: whoever has the turn publishes them. Return whether there was anybody."""
+        """Have a page of those who only moved published by whoever has the turn; return whether there was anybody."""
         with self._lock:
             user_ids = self._movements.due(time.monotonic())
         if not user_ids:
             return False
+        now = self._clock()
         with self._publishing(user_ids, moved=True):
-            self._store.count_up(user_ids)
+            recently = self._store.hand_on(user_ids, now - self._interval)
+        with self._lock:
+            seconds = time.monotonic()
+            self._movements.put_off(
+                {user_id: seconds - (now - at).total_seconds() for user_id, at in recently.items()}, seconds
+            )
         return True
 
     @contextmanager

@@ -11,7 +11,7 @@ from itertools import islice
 
 from msgspec import Struct
 from msgspec.structs import replace
-from sqlalchemy import Connection, Engine, RowMapping, case, update
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, case, update
 
 from ingest.decode import Decoded, Ignored, Rejected
 from ingest.dialect import Dialect
@@ -93,7 +93,9 @@ class Store:
                 admitted = self._register.admit(way, decoded, now, lock=lock)
                 transaction.advance(admitted)
                 refused += admitted.refused
-                if not admitted.all_known:  # where there is one stranger there are more, and to ask after many costs little more
+                if (
+                    not admitted.all_known
+                ):  # where there is one stranger there are more, and to ask after many costs little more
                     size = None
             transaction.flush()
             write_rejected(way.settled(), refused)
@@ -258,19 +260,27 @@ class Store:
 
     def next_states(self, user_ids: Sequence[int], now: datetime) -> dict[int, State]:
         """Return the states of USER_IDS, true at NOW, each with a `rev` above all that were published."""
-        self.count_up(user_ids)
+        with self._writing() as connection:
+            _count_up(connection, user_ids)
         return self.states(user_ids, now)
 
-    def count_up(self, user_ids: Sequence[int]) -> None:
-        """Give USER_IDS a `rev` above all that were published: what was announced has one already, what only moved gets the next."""
+    def hand_on(self, user_ids: Sequence[int], since: datetime) -> dict[int, datetime]:
+        """Have the states of USER_IDS published by whoever does that; return when those were that have been published after SINCE."""
+        published_at = PRESENCE.c.published_at
         with self._writing() as connection:
-            stale = PRESENCE.c.user_id.in_(integers(connection, user_ids)), PRESENCE.c.rev == PRESENCE.c.published_rev
-            connection.execute(update(PRESENCE).where(*stale).values(rev=PRESENCE.c.rev + 1))
+            _count_up(connection, user_ids, published_at.is_(None) | (published_at <= since))
+            return queries.published(connection, user_ids, since)
 
-    def confirm_states(self, revs: Mapping[int, int]) -> None:
-        """Note which revs of which users' states the broker has taken."""
+    def confirm_states(self, revs: Mapping[int, int], at: datetime) -> None:
+        """Note which revs of which users' states, true at the time AT, the broker has taken."""
         if revs:
             with self._writing(lasting=False) as connection:
                 taken = rows(connection, revs.items(), int, int)
                 stale = PRESENCE.c.user_id == taken.c.v0, PRESENCE.c.published_rev < taken.c.v1
-                connection.execute(update(PRESENCE).where(*stale).values(published_rev=taken.c.v1))
+                connection.execute(update(PRESENCE).where(*stale).values(published_rev=taken.c.v1, published_at=at))
+
+
+def _count_up(connection: Connection, user_ids: Sequence[int], *among: ColumnElement[bool]) -> None:
+    """Give USER_IDS a `rev` above all that were published: what was announced has one already, what only moved gets the next."""
+    stale = PRESENCE.c.user_id.in_(integers(connection, user_ids)), PRESENCE.c.rev == PRESENCE.c.published_rev
+    connection.execute(update(PRESENCE).where(*stale, *among).values(rev=PRESENCE.c.rev + 1))

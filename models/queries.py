@@ -31,6 +31,7 @@ from models.tables import (
     table,
 )
 from models.topics import Channel
+from models.values import integers
 
 STREAMED = {"yield_per": 1000}
 
@@ -88,6 +89,14 @@ def states(connection: Connection, user_ids: Collection[int], now: datetime, ter
 
 def _state(member: Member, now: datetime, terms: Terms) -> State:
     return presence.state(*member.name, member.person, now, terms)
+
+
+def published(connection: Connection, user_ids: Collection[int], since: datetime) -> dict[int, datetime]:
+    """Return when the states of those of USER_IDS were published that were after SINCE and have no newer one yet."""
+    recently = PRESENCE.c.published_at > since, PRESENCE.c.rev == PRESENCE.c.published_rev
+    chosen = PRESENCE.c.user_id.in_(integers(connection, user_ids))
+    found = connection.execute(select(PRESENCE.c.user_id, PRESENCE.c.published_at).where(chosen, *recently))
+    return dict(found.all())
 
 
 def unpublished(connection: Connection, limit: int) -> list[int]:

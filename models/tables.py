@@ -190,6 +190,7 @@ class PresenceRow(SQLModel, table=True):
     text_until: datetime | None = _time(nullable=True)
     rev: int = Field(default=0, sa_type=BigInteger)
     published_rev: int = Field(default=0, sa_type=BigInteger)
+    published_at: datetime | None = _time(nullable=True)
     due_at: datetime | None = _time(nullable=True)
 
 

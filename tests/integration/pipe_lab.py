@@ -95,13 +95,19 @@ class Pipe:
     """One link, one store, and an outbox that the test drives; each worker is a new one."""
 
     def __init__(
-        self, engine: Engine, link: FlakyLink | None = None, *, interval_s: float = 0.0, holder: str = "me"
+        self,
+        engine: Engine,
+        link: FlakyLink | None = None,
+        *,
+        interval_s: float = 0.0,
+        holder: str = "me",
+        clock: Callable[[], datetime] = now,
     ) -> None:
         self.engine = engine
         self.link = link or FlakyLink()
         self.store = FlakyStore(engine, TERMS)
         self.metrics = Metrics()
-        self.outbox = Outbox(self.store, self.link, holder, "1.0", interval_s, now)
+        self.outbox = Outbox(self.store, self.link, holder, "1.0", interval_s, clock)
 
     def send(self, user: str = "alice", channel: str = "presence", **fields: Any) -> None:  # noqa: ANN401 JSON
         self.link.send(f"company/acme/{channel}/{user}", msgspec.json.encode(fields))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import msgspec
@@ -194,6 +194,33 @@ def test_who_only_moved_is_announced_by_whoever_has_the_turn(engine: Engine) -> 
         assert announces.outbox.relay()
     assert [state["lastLatitude"] for state in announces.published(STATE)] == [1.0, 2.0, 3.0]
     assert other.link.published == []
+
+
+def test_positions_are_coalesced_to_the_interval_over_all_workers_together(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later, seconds = now() + timedelta(seconds=30), 100.0
+    monkeypatch.setattr("ingest.outbox.time", SimpleNamespace(monotonic=lambda: seconds))
+    announces, second, third = (
+        Pipe(engine, interval_s=5.0, holder=holder, clock=lambda: later + timedelta(seconds=seconds))
+        for holder in ("announces", "second", "third")
+    )
+    assert announces.outbox.relay()
+
+    def report(pipe: Pipe, latitude: float, **fields: str) -> list[float]:
+        pipe.send(session=S0, latitude=latitude, longitude=1.0, **fields)
+        pipe.settle()
+        for each in (announces, second, third, announces):
+            each.outbox.relay()
+        return [state["lastLatitude"] for state in announces.published(STATE)]
+
+    assert report(second, 1.0) == report(third, 2.0) == report(announces, 3.0) == report(second, 4.0) == [1.0]
+    assert report(third, 5.0, status="away") == [1.0, 5.0]
+    seconds += 4.9
+    assert report(second, 6.0, status="away") == report(third, 7.0, status="away") == [1.0, 5.0]
+    seconds += 0.2
+    assert report(third, 8.0, status="away") == report(second, 9.0, status="away") == [1.0, 5.0, 8.0]
+    assert second.link.published == third.link.published == []
 
 
 @pytest.mark.parametrize("hindered", ["another has the turn", "the broker is away"])

@@ -73,3 +73,11 @@ def test_of_too_many_the_rest_is_noted_when_it_moves_again(monkeypatch: pytest.M
     queue.publish([1, 2, 3], 100.0)
     queue.note([4], 101.0)
     assert queue.due(101.0) == [4]
+
+
+def test_who_was_published_by_another_process_is_due_an_interval_after_that() -> None:
+    queue = Movements(5.0)
+    queue.note([1, 2], 100.0)
+    queue.publish(queue.due(100.0), 100.0)
+    queue.put_off({1: 97.5}, 100.0)
+    assert (queue.next_at(), queue.due(102.4), queue.due(102.5)) == (102.5, [], [1])
