@@ -40,7 +40,9 @@ def bridged(plan: Plan, times: Times) -> Figures:
     try:
         tried = [
             {
-                **measured(f"mq-bridge, time as {times.value}, concurrency {number}", parts.bridge(times, number), plan),
+                **measured(
+                    f"mq-bridge, time as {times.value}, concurrency {number}", parts.bridge(times, number), plan
+                ),
                 "concurrency": number,
             }
             for number in mq_bridge.CONCURRENCIES
