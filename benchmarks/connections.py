@@ -88,9 +88,12 @@ def crowd(port: int, pid: int, connects: list[bytes]) -> dict[str, Any]:
 
 
 def _knock(port: int, number: int, data: bytes) -> socket.socket:
-    # One address has no 20,000 ports to spare.
-    source = (f"127.0.0.{1 + number // _PORTS_OF_AN_ADDRESS}", 0)
-    link = socket.create_connection(("127.0.0.1", port), timeout=30, source_address=source)
+    link = socket.socket()
+    link.settimeout(30)
+    # One address has no 20,000 ports to spare; and `bind` would look for a free one for milliseconds while old ones are in TIME_WAIT.
+    link.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
+    link.bind((f"127.0.0.{1 + number // _PORTS_OF_AN_ADDRESS}", 0))
+    link.connect(("127.0.0.1", port))
     link.sendall(data)
     return link
 
