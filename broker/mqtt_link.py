@@ -89,7 +89,8 @@ class _Connection:
             transport="websockets" if address.scheme in ("ws", "wss") else "tcp",
         )
         self.client.connect_timeout = _CONNECT_TIMEOUT_S
-        self.client.max_inflight_messages_set(1000)
+        # Whoever publishes waits for pages; with a limit here paho would walk over all that is under way at each PUBACK.
+        self.client.max_inflight_messages_set(0)
         self.client.username_pw_set(options.username, options.token())
         if address.scheme in ("mqtts", "wss"):
             self.client.tls_set_context(ssl.create_default_context())
