@@ -39,12 +39,8 @@ def bridged(plan: Plan, times: Times) -> Figures:
     """Return the figures of mq-bridge at its best, or why there are none."""
     try:
         tried = [
-            {
-                **measured(
-                    f"mq-bridge, time as {times.value}, concurrency {number}", parts.bridge(times, number), plan
-                ),
-                "concurrency": number,
-            }
+            measured(f"mq-bridge, time as {times.value}, concurrency {number}", parts.bridge(times, number), plan)
+            | {"concurrency": number}
             for number in mq_bridge.CONCURRENCIES
         ]
     except mq_bridge.NotInstalled as error:

@@ -59,10 +59,9 @@ class Dialect:
     def new_ids(self, connection: Connection, table: Table, number: int) -> list[int]:
         """Return NUMBER ids for rows that will be inserted into TABLE."""
         if self._is_sqlite:
+            inserted = connection.execute(select(func.max(table.c.id))).scalar() or 0
             # Those that were given out before may not be inserted yet.
-            last = max(
-                connection.execute(select(func.max(table.c.id))).scalar() or 0, self._last_ids.get(table.name, 0)
-            )
+            last = max(inserted, self._last_ids.get(table.name, 0))
             self._last_ids[table.name] = last + number
             return list(range(last + 1, last + 1 + number))
         each = func.generate_series(1, number).table_valued("number")

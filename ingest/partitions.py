@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, DateTime, bindparam, column, delete, literal_column, table, text
@@ -43,15 +43,15 @@ class Partitions:
     def __init__(self) -> None:
         self._known: set[date] = set()
 
-    def lack(self, days: Iterable[date]) -> bool:
+    def lack(self, days: Collection[date]) -> bool:
         """Whether some of DAYS are not known to have a partition."""
         return not self._known.issuperset(days)
 
-    def ensure(self, connection: Connection, days: Iterable[date]) -> None:
+    def ensure(self, connection: Connection, days: Collection[date]) -> None:
         """Make what the rows of DAYS need, in the open transaction; before it has locked any row, or two workers may deadlock."""
-        missing = set(days) - self._known
-        if not missing or connection.dialect.name == "sqlite":
+        if not self.lack(days) or connection.dialect.name == "sqlite":
             return
+        missing = set(days) - self._known
         # Known is only what was found: what is made here is rolled back when the transaction fails.
         self._known = existing(connection)
         if missing := missing - self._known:

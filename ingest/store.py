@@ -93,9 +93,8 @@ class Store:
                 admitted = self._register.admit(way, decoded, now, lock=lock)
                 transaction.advance(admitted)
                 refused += admitted.refused
-                if (
-                    not admitted.all_known
-                ):  # where there is one stranger there are more, and to ask after many costs little more
+                # Where there is one stranger there are more, and to ask after many costs little more.
+                if not admitted.all_known:
                     size = None
             transaction.flush()
             write_rejected(way.settled(), refused)
